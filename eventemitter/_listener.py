@@ -1,0 +1,63 @@
+"""One registration: a handler, and whether it may still be called."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ._locks import user_code
+from ._sections import ThreadState
+
+Handler = Callable[[Any], object]
+
+
+def removed(event: object, /) -> None:
+    """Stand in for the handler of a listener that was removed."""
+
+
+class Replay:
+    """The events that a listener still has to be told by the thread that registers it."""
+
+    __slots__ = ("events", "handler", "thread")
+
+    def __init__(self, thread: ThreadState) -> None:
+        self.thread = thread
+        self.events: deque[Any] = deque()
+        """The latest event, then those emitted during the replay. Guarded by the mutex."""
+        self.handler: Handler | None = None
+        """What a once-listener calls, which the replay has claimed."""
+
+
+class Listener:
+    """A registered handler.
+
+    `cell` decides who may have the handler: it holds the handler until somebody takes it out, to
+    call it for the only time or to remove it. One step of the list, so that exactly one of all
+    comers gets it, also one that interrupts another (G7, G8).
+    """
+
+    __slots__ = ("call", "cell", "once", "replay", "special")
+
+    def __init__(self, handler: Handler, *, once: bool) -> None:
+        self.call = handler = user_code(handler)
+        """What a delivery calls. Looked up and called on one line, between whose two halves nothing
+        can come: a call that has not begun when `off()` returns does not begin (G8)."""
+        self.cell = [handler]
+        self.once = once
+        self.replay: Replay | None = None
+        """The replay under way. Guarded by the mutex of the channel."""
+        self.special = once
+        """Whether a delivery has to do more than call. Never becomes true once registered."""
+
+    @property
+    def active(self) -> bool:
+        return bool(self.cell)
+
+    def claim(self) -> Handler | None:
+        """Take the handler out; return None if somebody else has had it."""
+        self.call = removed
+        try:
+            return self.cell.pop()
+        except IndexError:
+            return None

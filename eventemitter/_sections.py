@@ -1,0 +1,114 @@
+"""Critical sections that stay correct when they are interrupted on their own thread.
+
+A signal handler, a `__del__` or a weakref callback can run between any two lines of this package,
+also while its thread holds a mutex, and call the package again. A plain lock deadlocks there; a
+re-entrant one lets the second call see and overwrite the half-made change of the first. Here a
+thread marks itself as inside before it takes a lock and until it has given it back, and a call that
+finds its own thread inside takes no lock at all: it leaves its request in the inbox of its channel,
+where whoever enters the next critical section of that channel carries it out first, and it leaves
+what is more than that, running handlers, to the interrupted call, as an entry in `aside`.
+`free()` in CPython's multiprocessing/heap.py puts work aside for the lock's holder in the same way.
+
+What is relied on, by name: `list.append`, `list.pop`, `del a_list[0]` and the `deque` methods are
+one step each, for other threads and for whatever interrupts this one. The language reference of
+deque says so; for lists the GIL grants it, or the list's own lock on free-threaded builds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from ._errors import report_unraisable
+from ._locks import Lock, Rank, new_lock
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Wait(Protocol):
+    """One wait of one thread, as the wait graph sees it."""
+
+    def blockers(self) -> list[ThreadState]: ...
+
+
+class ThreadState:
+    """What the package knows of one thread."""
+
+    __slots__ = ("__weakref__", "aside", "inside", "litter", "waits")
+
+    def __init__(self) -> None:
+        self.inside = False
+        """Whether the thread may hold a lock of the package. Only that thread uses this field."""
+        self.aside: list[Callable[[ThreadState], object]] = []
+        """What calls that found the thread inside left to do. Only that thread uses this field."""
+        self.litter: list[object] = []
+        """What a section let go of. Dropped outside, as that may run finalizers (G6)."""
+        self.waits: list[Wait] = []
+        """What the thread waits for, outermost first. Guarded by `waits_lock`."""
+
+    @property
+    def thread(self) -> ThreadState:
+        return self
+
+
+waits_lock: Lock = new_lock(Rank.WAITS, "the wait graph")
+"""Guards `ThreadState.waits`, and the line of waiting threads of every channel that has one."""
+
+_local = threading.local()
+
+
+def this_thread() -> ThreadState:
+    """Return the state of the calling thread."""
+    try:
+        return _local.state  # type: ignore[no-any-return]
+    except AttributeError:
+        # One step, so a call that interrupts the first call of a thread gets the same object.
+        return _local.__dict__.setdefault("state", ThreadState())
+
+
+def section(
+    me: ThreadState, mutex: Lock, step: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+) -> _R:
+    """Run `step` under `mutex`, where `me` is the calling thread and is not inside yet.
+
+    Whatever is raised, at whichever line, no lock stays held. A `step` must leave its channel in
+    order when it is cut short at any line: each does what it does in an order that allows for it.
+    """
+    try:
+        me.inside = True
+        mutex.acquire()
+        result = step(*args, **kwargs)
+        mutex.release()
+        me.inside = False
+    except BaseException:
+        leave(me, mutex)
+        raise
+    if me.aside or me.litter:
+        catch_up(me)
+    return result
+
+
+def leave(me: ThreadState, mutex: Lock) -> None:
+    """Give back whatever a section that was cut short still holds."""
+    for lock in (waits_lock, mutex):
+        try:
+            lock.release()
+        except RuntimeError:
+            pass  # it was not held
+    me.inside = False
+
+
+def catch_up(me: ThreadState) -> None:
+    """Do outside what the last critical section could not: drop its litter, run what it put aside.
+
+    A failure is nobody's to catch here: the call that it belongs to has returned.
+    """
+    me.litter.clear()
+    while me.aside:
+        action = me.aside.pop(0)
+        try:
+            action(me)
+        except Exception as error:
+            report_unraisable(error)
