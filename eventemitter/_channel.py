@@ -93,7 +93,7 @@ class Channel(Turn):
 
     # Emitting
 
-    def emit(self, event: object, *, wait: bool = True) -> None:
+    def emit(self, event: object, *, wait: bool = True) -> None:  # noqa: C901, PLR0912
         """Deliver `event`, or leave it with the thread that delivers now where it must not wait."""
         if not (self.listeners or self.inbox or self.replays):
             return
@@ -101,8 +101,8 @@ class Channel(Turn):
         if me.inside or self.holder is not None:
             self._emit_in_line(me, Entry(event), wait=wait)
             return
-        # The uncontended case, `_emit_in_line` with its sections written out: this is what an
-        # emitter's speed is made of.
+        # The uncontended case: `_emit_in_line` with its two sections written out, as calls and
+        # branches saved here are what an emitter's speed is made of.
         snapshot = errors = None
         try:
             me.inside = True

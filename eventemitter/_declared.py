@@ -39,7 +39,7 @@ def _substituted(parameter: Any, given: dict[Any, Any]) -> Any:
     return parameter[tuple(given.get(each, each) for each in free)] if free else parameter
 
 
-def _classes(parameter: Any, names: dict[str, Any]) -> frozenset[type] | None:
+def _classes(parameter: Any, names: dict[str, Any]) -> frozenset[type] | None:  # noqa: PLR0911
     """Return the classes that `parameter` is a union of, or None if it is anything else."""
     origin = get_origin(parameter)
     if origin is Union or origin is UnionType:
@@ -53,10 +53,11 @@ def _classes(parameter: Any, names: dict[str, Any]) -> frozenset[type] | None:
         return _classes(alias.__value__[get_args(parameter)] if origin else alias.__value__, names)
     if isinstance(parameter, ForwardRef):
         try:
-            return _classes(eval(parameter.__forward_arg__, names), names)
+            # The program's own source, as `typing.get_type_hints` evaluates it.
+            return _classes(eval(parameter.__forward_arg__, names), names)  # noqa: S307
         except NameError:
             return None
     cls = origin or parameter
-    if not isinstance(cls, type) or cls is object or cls.__dict__.get("_is_protocol"):
+    if not isinstance(cls, type) or cls in (Any, object) or cls.__dict__.get("_is_protocol"):
         return None
     return frozenset([cls])

@@ -1,31 +1,41 @@
-"""EventEmitter and ReplayEventEmitter: the calls people make, each handed to the event's channel."""
+"""EventEmitter and ReplayEventEmitter: the calls people make, handed on to the channels."""
 
 from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from types import MappingProxyType
-from typing import Any, Generic, SupportsIndex, TypeVar, overload
+from typing import Any, Generic, SupportsIndex, TypeVar, cast, overload
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar as DefaultTypeVar
 else:
     from typing_extensions import TypeVar as DefaultTypeVar
 
-from . import _errors
 from ._channel import NOTHING, Channel
 from ._declared import declared_types
-from ._errors import HandlerFailure
+from ._errors import (
+    HandlerFailure,
+    class_as_event,
+    coroutine_handler,
+    foreign_subscription,
+    metaclass_as_event_type,
+    not_a_class,
+    not_a_subscription,
+    not_an_error_handler,
+    not_callable,
+    undeclared,
+)
 from ._listener import Listener
 from ._locks import original, user_code
 from ._subscription import Subscription, deadline_of
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
-E = DefaultTypeVar("E", contravariant=True, default=Any)
+# The name is what users see in their editor and in the contract of every emitter.
+E = DefaultTypeVar("E", contravariant=True, default=Any)  # noqa: PLC0105
 
 _MISSING: Any = object()
 _CHANNELS = "_EventEmitter__channels"
@@ -52,22 +62,23 @@ class EventEmitter(Generic[E]):
 
     # Two underscores, as a mixin shares its namespace with classes it cannot know. The instance
     # gets its own dictionary of channels when it first needs one: __init__ may never run.
-    __channels: Mapping[type, Channel] = MappingProxyType({})
+    __channels: dict[type, Channel] = {}  # noqa: RUF012 - never written to
     __on_error: Callable[[HandlerFailure], object] | None = None
 
     def __init__(self, *, on_error: Callable[[HandlerFailure], object] | None = None) -> None:
         super().__init__()
         if on_error is not None:
             if not callable(on_error):
-                raise _errors.not_an_error_handler(on_error)
+                raise not_an_error_handler(on_error)
             self.__dict__["_EventEmitter__on_error"] = on_error
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         # Both copy and pickle ask here. The subclass's own __getstate__ has been asked before.
-        made = super().__reduce_ex__(protocol)
-        if isinstance(made, str) or len(made) < 3:
-            return made
-        return (*made[:2], _without_channels(made[2]), *made[3:])
+        match super().__reduce_ex__(protocol):
+            case (function, arguments, state, *rest):
+                return (function, arguments, _without_channels(state), *rest)
+            case made:
+                return made
 
     # Listening
 
@@ -136,7 +147,7 @@ class EventEmitter(Generic[E]):
             return self.__own("off()", which).off()
         channel = self._eventemitter_find("off()", which)
         if not callable(handler):
-            raise _errors.not_callable("off", which, handler)
+            raise not_callable("off", which, handler)
         if channel is not None:
             equal = user_code(operator.eq)
             for listener in reversed(channel.active_listeners()):
@@ -144,9 +155,7 @@ class EventEmitter(Generic[E]):
                     return True
         return False
 
-    def off_and_wait(
-        self, subscription: Subscription[Any], timeout: float | None = None
-    ) -> bool:
+    def off_and_wait(self, subscription: Subscription[Any], timeout: float | None = None) -> bool:
         """Remove a listener, and wait until no other thread runs its handler (G9).
 
         Args:
@@ -196,7 +205,7 @@ class EventEmitter(Generic[E]):
         channels = self._eventemitter_all("remove_all_listeners_and_wait()", event_type)
         for channel in channels:
             channel.remove(*channel.active_listeners())
-        return all([channel.wait_for(None, deadline) for channel in channels])
+        return all(channel.wait_for(None, deadline) for channel in channels)
 
     # Looking
 
@@ -206,7 +215,8 @@ class EventEmitter(Generic[E]):
         Raises:
             TypeError: `event_type` is not a class, or not one that this emitter declares.
         """
-        return len(self.listeners(event_type))
+        channel = self._eventemitter_find("listener_count()", event_type)
+        return 0 if channel is None else len(channel.active_listeners())
 
     def listeners(self, event_type: type[T]) -> tuple[Subscription[T], ...]:
         """Return the registrations of this event type, oldest first.
@@ -266,21 +276,21 @@ class EventEmitter(Generic[E]):
 
     def __emit_first(self, event: Any, *, wait: bool) -> None:
         if isinstance(event, type):
-            raise _errors.class_as_event(event)
+            raise class_as_event(event)
         self.__check("emit()", type(event))
         if isinstance(self, ReplayEventEmitter):
             self.__channel(type(event)).emit(event, wait=wait)
 
     # Finding channels
 
-    def __listen(self, call: str, event_type: type, handler: Any, *, once: bool) -> Any:
+    def __listen(self, call: str, event_type: type[Any], handler: Any, *, once: bool) -> Any:
         self.__check(f"{call}()", event_type)
         if handler is _MISSING:
             return partial(self.__decorate, call, event_type, once=once)
         if not callable(handler):
-            raise _errors.not_callable(call, event_type, handler)
+            raise not_callable(call, event_type, handler)
         if iscoroutinefunction(handler) or iscoroutinefunction(type(handler).__call__):
-            raise _errors.coroutine_handler(call, event_type, handler)
+            raise coroutine_handler(call, event_type, handler)
         channel = self.__channel(event_type)
         listener = Listener(handler, once=once)
         try:
@@ -297,7 +307,7 @@ class EventEmitter(Generic[E]):
     def __channel(self, event_type: type) -> Channel:
         # Each of the two is one step: of all threads, and of all calls that interrupt each other on
         # one thread, one makes the dictionary, and one the channel, that all of them use.
-        channels = self.__dict__.setdefault(_CHANNELS, {})
+        channels: dict[type, Channel] = self.__dict__.setdefault(_CHANNELS, {})
         channel = channels.get(event_type)
         if channel is None:
             made = Channel(
@@ -321,24 +331,26 @@ class EventEmitter(Generic[E]):
 
     def __own(self, call: str, subscription: object) -> Subscription[Any]:
         if not isinstance(subscription, Subscription):
-            raise _errors.not_a_subscription(call, subscription)
-        if subscription.channel is not self.__channels.get(subscription.event_type):
-            raise _errors.foreign_subscription(call, subscription)
-        return subscription
+            raise not_a_subscription(call, subscription)
+        found: Subscription[Any] = subscription
+        if found.channel is not self.__channels.get(found.event_type):
+            raise foreign_subscription(call, found)
+        return found
 
     def __check(self, call: str, event_type: object) -> None:
         """Refuse what is not an event type of this emitter."""
         if not isinstance(event_type, type):
-            raise _errors.not_a_class(call, event_type)
+            raise not_a_class(call, event_type)
+        event_type = cast("type[Any]", event_type)
         if issubclass(event_type, type):
-            raise _errors.metaclass_as_event_type(call, event_type)
+            raise metaclass_as_event_type(call, event_type)
         cls = type(self)
         if _DECLARED not in cls.__dict__:
             # On first use, when names that a forward reference needs are there.
             setattr(cls, _DECLARED, declared_types(cls, EventEmitter))
         declared = cls.__dict__[_DECLARED]
         if declared is not None and event_type not in declared:
-            raise _errors.undeclared(cls, event_type, declared)
+            raise undeclared(cls, event_type, declared)
 
 
 class ReplayEventEmitter(EventEmitter[E]):
@@ -346,7 +358,7 @@ class ReplayEventEmitter(EventEmitter[E]):
 
     A listener that registers late, or while an event is emitted, gets the latest event by replay or
     live: exactly one of the two (G1). The replay comes first, before `on()` returns, in the thread
-    that calls it; events emitted meanwhile follow there (G2). If the handler raises, so does `on()`,
+    that calls it; events emitted meanwhile follow there (G2). If the handler raises, `on()` raises
     an ExceptionGroup, and nothing stays registered (G11).
     """
 
@@ -357,7 +369,7 @@ class ReplayEventEmitter(EventEmitter[E]):
             TypeError: `event_type` is not a class, or not one that this emitter declares.
         """
         channel = self._eventemitter_find("latest()", event_type)
-        event = NOTHING if channel is None else channel.get_latest()
+        event: Any = NOTHING if channel is None else channel.get_latest()
         return None if event is NOTHING else event
 
     def forget(self, event_type: type | None = None) -> None:
@@ -373,7 +385,10 @@ class ReplayEventEmitter(EventEmitter[E]):
 def _without_channels(state: Any) -> Any:
     """Return what `__getstate__` returned without the listeners and latest events of an emitter."""
     if isinstance(state, dict):
-        return {name: value for name, value in state.items() if name != _CHANNELS}
-    if isinstance(state, tuple) and len(state) == 2:
-        return (_without_channels(state[0]), state[1])
-    return state
+        fields: dict[Any, Any] = state
+        return {name: value for name, value in fields.items() if name != _CHANNELS}
+    match state:
+        case (fields, slots):  # of a class with slots
+            return (_without_channels(fields), slots)
+        case _:
+            return state

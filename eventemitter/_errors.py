@@ -47,7 +47,7 @@ def raise_failures(event_type: type, errors: list[Exception]) -> None:
     """Raise everything that handlers of one event type raised, as one group (G11).
 
     Leaves `errors` empty: each error leads, by its traceback, to frames that hold that list, and
-    full it would close a reference cycle (G14). For the same reason this frame lets go of the group.
+    full it would close a reference cycle (G14). So would the group, held by this frame.
     """
     count = "1 handler" if len(errors) == 1 else f"{len(errors)} handlers"
     group = ExceptionGroup(f"{count} of {event_type.__qualname__} raised", errors)

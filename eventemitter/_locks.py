@@ -22,12 +22,14 @@ Linux lockdep and of Go's runtime/lockrank.go.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import threading
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Final, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from ._errors import LockOrderError
 
@@ -49,7 +51,13 @@ class Lock(Protocol):
     def acquire(self) -> bool: ...
     def release(self) -> None: ...
     def __enter__(self) -> bool: ...
-    def __exit__(self, *raised: object) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
 
 
 class _Held(threading.local):
@@ -89,7 +97,12 @@ class CheckedLock:
 
     __enter__ = acquire
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.release()
 
 
@@ -114,20 +127,22 @@ class _Proved:
 
 def user_code(code: _F) -> _F:
     """Return what to call in place of `code`: itself, or a wrapper that proves G6 at each call."""
-    return _Proved(code) if CHECKING else code  # type: ignore[return-value]
+    return cast("_F", _Proved(code)) if CHECKING else code
 
 
 def original(code: _F) -> _F:
     """Return what `user_code` was given."""
-    return code.code if isinstance(code, _Proved) else code  # type: ignore[return-value]
+    return cast("_F", code.code) if isinstance(code, _Proved) else code
 
 
 def _place() -> str:
     """Name the innermost line outside this module and `_sections`, which take locks for others."""
-    frame = sys._getframe(1)
+    frame = inspect.currentframe()
     own = (__file__, os.path.join(os.path.dirname(__file__), "_sections.py"))
-    while frame.f_back is not None and frame.f_code.co_filename in own:
+    while frame is not None and frame.f_code.co_filename in own:
         frame = frame.f_back
+    if frame is None:
+        return "an unknown place"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 

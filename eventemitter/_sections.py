@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from ._errors import report_unraisable
 from ._locks import Lock, Rank, new_lock
@@ -56,16 +56,22 @@ class ThreadState:
 waits_lock: Lock = new_lock(Rank.WAITS, "the wait graph")
 """Guards `ThreadState.waits`, and the line of waiting threads of every channel that has one."""
 
-_local = threading.local()
+
+class _Local(threading.local):
+    state: ThreadState
+
+
+_local = _Local()
 
 
 def this_thread() -> ThreadState:
     """Return the state of the calling thread."""
     try:
-        return _local.state  # type: ignore[no-any-return]
+        return _local.state
     except AttributeError:
         # One step, so a call that interrupts the first call of a thread gets the same object.
-        return _local.__dict__.setdefault("state", ThreadState())
+        state: ThreadState = _local.__dict__.setdefault("state", ThreadState())
+        return state
 
 
 def section(

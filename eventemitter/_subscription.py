@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ._channel import Channel
 from ._errors import name_of, not_a_timeout

@@ -1,4 +1,4 @@
-"""Waiting for a turn or for a handler, and the graph of waiting threads that keeps it from deadlock.
+"""Waiting for a turn or for a handler, and the graph of waits that keeps it from deadlock.
 
 A thread about to wait looks, under `waits_lock`, whether one of those it would wait for waits,
 directly or through others, for it. If so it does not wait (G10). Every wait is entered in the graph
@@ -84,7 +84,7 @@ class Turn:
     __slots__ = ("holder", "line")
 
     def __init__(self) -> None:
-        # Invariant: self.holder is not None or not self.line
+        # Invariant: `self.holder is not None or not self.line`
         self.holder: ThreadState | TurnWait | None = None
         """Who delivers. A thread that found the turn free holds it as itself."""
         self.line: list[TurnWait] = []
