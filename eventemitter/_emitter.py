@@ -274,12 +274,13 @@ class EventEmitter(Generic[E]):
         else:
             self.__emit_first(event, wait=False)
 
-    def __emit_first(self, event: Any, *, wait: bool) -> None:
+    def __emit_first(self, event: object, *, wait: bool) -> None:
+        event_type = type(event)
         if isinstance(event, type):
             raise class_as_event(event)
-        self.__check("emit()", type(event))
+        self.__check("emit()", event_type)
         if isinstance(self, ReplayEventEmitter):
-            self.__channel(type(event)).emit(event, wait=wait)
+            self.__channel(event_type).emit(event, wait=wait)
 
     # Finding channels
 
@@ -329,13 +330,12 @@ class EventEmitter(Generic[E]):
         channel = self._eventemitter_find(call, event_type)
         return [] if channel is None else [channel]
 
-    def __own(self, call: str, subscription: object) -> Subscription[Any]:
+    def __own(self, call: str, subscription: Subscription[Any]) -> Subscription[Any]:
         if not isinstance(subscription, Subscription):
             raise not_a_subscription(call, subscription)
-        found: Subscription[Any] = subscription
-        if found.channel is not self.__channels.get(found.event_type):
-            raise foreign_subscription(call, found)
-        return found
+        if subscription.channel is not self.__channels.get(subscription.event_type):
+            raise foreign_subscription(call, subscription)
+        return subscription
 
     def __check(self, call: str, event_type: object) -> None:
         """Refuse what is not an event type of this emitter."""
@@ -384,10 +384,9 @@ class ReplayEventEmitter(EventEmitter[E]):
 
 def _without_channels(state: Any) -> Any:
     """Return what `__getstate__` returned without the listeners and latest events of an emitter."""
-    if isinstance(state, dict):
-        fields: dict[Any, Any] = state
-        return {name: value for name, value in fields.items() if name != _CHANNELS}
     match state:
+        case {"_EventEmitter__channels": _, **others}:
+            return others
         case (fields, slots):  # of a class with slots
             return (_without_channels(fields), slots)
         case _:
