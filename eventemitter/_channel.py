@@ -324,11 +324,20 @@ class Channel(Turn):
             listener.special = True
         self.inbox.append(listener)
         if not me.inside:
+            self._join(listener, me)
+        elif self.replays:
+            me.aside.append(partial(self._join, listener))
+
+    def _join(self, listener: Listener, me: ThreadState) -> None:
+        """See to it that `listener` is registered and has had its replay; remove it on failure."""
+        try:
             section(me, self.mutex, self._settle_locked, me)
             if listener.replay is not None:
                 self._replay(listener, me)
-        elif self.replays:
-            me.aside.append(partial(self._replay, listener))
+        except BaseException:
+            self.remove(listener)
+            section(me, self.mutex, self._end_replay_locked, listener)
+            raise
 
     def _settle_locked(self, me: ThreadState) -> None:
         """Do what the inbox asks for, in order. Cut short at any line it can be done again."""
@@ -373,22 +382,17 @@ class Channel(Turn):
         """Tell a new listener the latest event, and what was emitted meanwhile (G2)."""
         errors: list[Exception] = []
         handler: Handler | None = None
-        try:
-            while not errors:
-                event = section(me, self.mutex, self._replayed_locked, me, listener)
-                if event is NOTHING:
-                    return
-                once = listener.replay and listener.replay.handler
-                try:
-                    (handler := once or listener.call)(event)
-                except Exception as error:
-                    self._failed(handler or listener.call, event, error, errors)
-                handler = once = None
-            raise_failures(self.event_type, errors)
-        except BaseException:
-            self.remove(listener)
-            section(me, self.mutex, self._end_replay_locked, listener)
-            raise
+        while not errors:
+            event = section(me, self.mutex, self._replayed_locked, me, listener)
+            if event is NOTHING:
+                return
+            once = listener.replay and listener.replay.handler
+            try:
+                (handler := once or listener.call)(event)
+            except Exception as error:
+                self._failed(handler or listener.call, event, error, errors)
+            handler = once = None
+        raise_failures(self.event_type, errors)
 
     def _replayed_locked(self, me: ThreadState, listener: Listener) -> Any:
         """Return the next event of a replay, or end the replay and return NOTHING."""
@@ -470,12 +474,15 @@ class Channel(Turn):
             while over is None:
                 left = None if deadline is None else deadline - monotonic()
                 if left is not None and left <= 0:
-                    return False
+                    over = False
+                    break
                 watch.gate.wait(left)
                 over = section(me, self.mutex, self._over_locked, watch)
-            return over
-        finally:
             section(me, self.mutex, self._unwatch_locked, watch)
+        except BaseException:
+            section(me, self.mutex, self._unwatch_locked, watch)
+            raise
+        return over
 
     def _calls_locked(self) -> list[tuple[Listener, ThreadState]]:
         """Return the calls of handlers under way, each with its thread."""

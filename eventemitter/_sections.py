@@ -61,16 +61,16 @@ class _Local(threading.local):
     state: ThreadState
 
 
-_local = _Local()
+local = _Local()
 
 
 def this_thread() -> ThreadState:
     """Return the state of the calling thread."""
     try:
-        return _local.state
+        return local.state
     except AttributeError:
         # One step, so a call that interrupts the first call of a thread gets the same object.
-        state: ThreadState = _local.__dict__.setdefault("state", ThreadState())
+        state: ThreadState = local.__dict__.setdefault("state", ThreadState())
         return state
 
 
