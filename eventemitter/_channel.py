@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
 from ._listener import Handler, Listener, Replay, removed
-from ._locks import Rank, new_lock, original
+from ._locks import Rank, new_lock, proved
 from ._sections import ThreadState, catch_up, leave, section, this_thread, waits_lock
 from ._turns import HandlerWait, Turn, TurnWait, closes_cycle, discard
 
@@ -239,11 +239,10 @@ class Channel(Turn):
     ) -> None:
         """Call the listeners of `snapshot`. The turn is ours.
 
-        `call` is set on the very line that calls, so that what is raised in between (G11) tells a
-        delivery that has begun, and is not repeated, from one that is kept in the queue.
+        A KeyboardInterrupt ends the delivery. If none of its handlers has been called yet, `entry`
+        keeps its snapshot and its place in the queue (G11). So `call` is set on the line that calls.
         """
         call: Handler | None = None
-        begun = False
         try:
             for listener in snapshot:
                 self.running = listener
@@ -258,12 +257,11 @@ class Channel(Turn):
                         (call := listener.call)(event)
                 except Exception as error:
                     self._failed(call or listener.call, event, error, self.errors)
-                begun = True
+                if entry is not None:
+                    entry.snapshot = ()
                 call = None  # let go of here, not between the look-up and the call of the next
-            if entry is not None:
-                entry.snapshot = ()
         except BaseException:
-            if entry is not None and (begun or call is not None):
+            if entry is not None and call is not None:
                 entry.snapshot = ()
             raise
         self.running = None
@@ -275,7 +273,7 @@ class Channel(Turn):
             return removed
         self.inbox.append(listener)
         section(me, self.mutex, self._settle_locked, me)
-        return handler
+        return proved(handler)
 
     def _keep_locked(self, listener: Listener, event: object) -> bool:
         """Leave `event` to the thread that still replays to `listener`, if one does (G2)."""
@@ -288,14 +286,14 @@ class Channel(Turn):
         self, handler: Handler, event: object, error: Exception, errors: list[Exception]
     ) -> None:
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
-        failure = HandlerFailure(event, original(handler), error)
+        failure = HandlerFailure(event, handler, error)
         if self.on_error is None:
             errors.append(annotated(failure))
             return
         try:
-            self.on_error(failure)
+            proved(self.on_error)(failure)
         except Exception as second:
-            errors.append(annotated(HandlerFailure(event, original(self.on_error), second)))
+            errors.append(annotated(HandlerFailure(event, self.on_error, second)))
 
     def _abandon(self, me: ThreadState, holder: ThreadState | TurnWait) -> None:
         """Leave the line or give the turn up, where what was raised ends this call early."""
@@ -371,9 +369,7 @@ class Channel(Turn):
                 self.replaying.append(listener)
             if listener.once:
                 # The replay is its only event (G7): it is never registered.
-                replay.handler = listener.call
-                if listener.claim() is None:
-                    replay.handler = None
+                replay.handler = listener.claim()
                 return
         self._changed_locked(me)
         self.listeners[listener] = None
@@ -388,7 +384,7 @@ class Channel(Turn):
                 return
             once = listener.replay and listener.replay.handler
             try:
-                (handler := once or listener.call)(event)
+                (handler := proved(once) if once else listener.call)(event)
             except Exception as error:
                 self._failed(handler or listener.call, event, error, errors)
             handler = once = None

@@ -28,8 +28,8 @@ from ._errors import (
     not_callable,
     undeclared,
 )
-from ._listener import Listener
-from ._locks import original, user_code
+from ._listener import new_listener
+from ._locks import proved
 from ._subscription import Subscription, deadline_of
 
 T = TypeVar("T")
@@ -149,9 +149,9 @@ class EventEmitter(Generic[E]):
         if not callable(handler):
             raise not_callable("off", which, handler)
         if channel is not None:
-            equal = user_code(operator.eq)
+            equal = proved(operator.eq)
             for listener in reversed(channel.active_listeners()):
-                if equal(original(listener.call), handler) and channel.remove(listener):
+                if equal(listener.handler, handler) and channel.remove(listener):
                     return True
         return False
 
@@ -293,7 +293,7 @@ class EventEmitter(Generic[E]):
         if iscoroutinefunction(handler) or iscoroutinefunction(type(handler).__call__):
             raise coroutine_handler(call, event_type, handler)
         channel = self.__channel(event_type)
-        listener = Listener(handler, once=once)
+        listener = new_listener(handler, once=once)
         try:
             channel.add(listener)
             return Subscription[Any](channel, listener)
@@ -314,7 +314,7 @@ class EventEmitter(Generic[E]):
             made = Channel(
                 event_type,
                 replays=isinstance(self, ReplayEventEmitter),
-                on_error=self.__on_error and user_code(self.__on_error),
+                on_error=self.__on_error,
             )
             channel = channels.setdefault(event_type, made)
         return channel

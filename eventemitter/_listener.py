@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ._locks import user_code
+from ._locks import CHECKING, proved
 from ._sections import ThreadState
 
 Handler = Callable[[Any], object]
@@ -39,8 +39,10 @@ class Listener:
 
     __slots__ = ("call", "cell", "once", "replay", "special")
 
+    call: Handler
+
     def __init__(self, handler: Handler, *, once: bool) -> None:
-        self.call = handler = user_code(handler)
+        self.call = handler
         """What a delivery calls. Looked up and called on one line, between whose two halves nothing
         can come: a call that has not begun when `off()` returns does not begin (G8)."""
         self.cell = [handler]
@@ -54,6 +56,14 @@ class Listener:
     def active(self) -> bool:
         return bool(self.cell)
 
+    @property
+    def handler(self) -> Handler | None:
+        """The handler, or None once it has been taken out."""
+        try:
+            return self.cell[0]
+        except IndexError:
+            return None
+
     def claim(self) -> Handler | None:
         """Take the handler out; return None if somebody else has had it."""
         self.call = removed
@@ -61,3 +71,24 @@ class Listener:
             return self.cell.pop()
         except IndexError:
             return None
+
+
+class CheckedListener(Listener):
+    """A listener that proves, whenever its handler is looked up to be called, that no lock is held.
+
+    Before the look-up and not between that and the call, see `Listener.call`.
+    """
+
+    __slots__ = ("_call",)
+
+    @property
+    def call(self) -> Handler:  # pyright: ignore[reportIncompatibleMethodOverride]
+        proved(self)
+        return self._call
+
+    @call.setter
+    def call(self, handler: Handler) -> None:
+        self._call = handler
+
+
+new_listener: type[Listener] = CheckedListener if CHECKING else Listener

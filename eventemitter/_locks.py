@@ -26,14 +26,13 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Callable
 from enum import IntEnum
 from types import TracebackType
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Final, Protocol, TypeVar
 
 from ._errors import LockOrderError
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 CHECKING: Final = os.environ.get("EVENTEMITTER_CHECK_LOCKS") == "1" or sys.flags.dev_mode
 
@@ -111,28 +110,11 @@ def new_lock(rank: Rank, name: str) -> Lock:
     return CheckedLock(rank, name) if CHECKING else threading.RLock()
 
 
-class _Proved:
-    """User code that proves, on each call, that its thread holds no lock of the package."""
-
-    __slots__ = ("code",)
-
-    def __init__(self, code: Callable[..., Any]) -> None:
-        self.code = code
-
-    def __call__(self, *args: Any) -> Any:
-        if _held.locks:
-            raise LockOrderError(_report(f"is about to run user code, {self.code!r}", _place()))
-        return self.code(*args)
-
-
-def user_code(code: _F) -> _F:
-    """Return what to call in place of `code`: itself, or a wrapper that proves G6 at each call."""
-    return cast("_F", _Proved(code)) if CHECKING else code
-
-
-def original(code: _F) -> _F:
-    """Return what `user_code` was given."""
-    return cast("_F", code.code) if isinstance(code, _Proved) else code
+def proved(code: _T) -> _T:
+    """Return `code`, which is about to be called, after proving that no lock is held (G6)."""
+    if _held.locks:
+        raise LockOrderError(_report(f"is about to run user code, {code!r}", _place()))
+    return code
 
 
 def _place() -> str:

@@ -10,8 +10,7 @@ from typing import Generic, TypeVar
 
 from ._channel import Channel
 from ._errors import name_of, not_a_timeout
-from ._listener import Listener, removed
-from ._locks import original
+from ._listener import Listener
 
 T = TypeVar("T")
 
@@ -43,8 +42,7 @@ class Subscription(Generic[T]):
     @property
     def handler(self) -> Callable[[T], object] | None:
         """What is called; None once inactive, as nothing keeps a removed handler alive (G14)."""
-        handler = self.listener.call
-        return None if handler is removed else original(handler)
+        return self.listener.handler
 
     def off(self) -> bool:
         """Remove the listener: no call of its handler begins after this has returned (G8).

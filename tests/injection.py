@@ -1,0 +1,300 @@
+"""Interrupt a package at every point of its execution, one point a run.
+
+`inject_everywhere` runs a scenario over and over, and interrupts each run at the next point: before
+a line, or where the interpreter itself would stop to run a signal handler.
+"""
+
+import dis
+import signal
+import sys
+from _thread import interrupt_main
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from threading import get_ident
+from types import CodeType, FrameType
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place where a run is interrupted."""
+
+    file: str
+    line: int
+    function: str
+    when: Literal["before", "after"]
+    opname: str
+    offset: int
+
+    def __str__(self) -> str:
+        """Begin like a compiler's message, which terminals link to the source."""
+        where = f"{self.file}:{self.line} in {self.function}"
+        return f"{where}, {self.when} {self.opname} at offset {self.offset}"
+
+
+class Scenario(Protocol):
+    """A call to interrupt, what interrupts it, and what must hold afterwards."""
+
+    def run(self) -> None:
+        """Make the call, and catch what `interrupt` raises into it."""
+
+    def interrupt(self) -> None:
+        """Interrupt the call, on its thread; what this raises is raised at the point."""
+
+    def check(self, point: Point) -> None:
+        """Assert what must hold after a run that was interrupted at `point`."""
+
+
+def inject_everywhere(
+    make: Callable[[], Scenario], *, package: Path, points: Literal["lines", "polls"]
+) -> int:
+    """Interrupt a fresh scenario at each point of its `run`, and return how many there are.
+
+    A point lies in code below `package`, on the thread that calls this:
+
+    - `"lines"`: before each line, and on entry to each function. What `interrupt` raises, that
+      line raises; at the end of a `with` this skips its exit, where no signal could have arrived.
+    - `"polls"`: after each instruction after which CPython looks for signals, which are calls,
+      backward jumps and function entry. What `interrupt` raises goes to the handler that it would
+      go to if a signal's handler raised it. Main thread only; takes SIGINT for itself meanwhile.
+
+    A run is interrupted once, and its interruption never. An exception carries a note that names
+    the point.
+
+    Raises:
+        ValueError: If there is no point at all, so that nothing would be tested.
+
+    """
+    injector = _PollInjector(package) if points == "polls" else _LineInjector(package)
+    walked = 0
+    with injector.installed():
+        while True:
+            scenario = make()
+            injector.arm(walked, scenario.interrupt)
+            try:
+                injector.watch(scenario.run)
+                if injector.interrupted and injector.point:
+                    scenario.check(injector.point)
+            except BaseException as error:
+                error.add_note(f"point {walked} of the run: {injector.point or 'not reached'}")
+                raise
+            if injector.point is None:
+                break
+            walked += 1
+    if not walked:
+        raise ValueError(f"the scenario runs no code below {package}")
+    return walked
+
+
+class _LineInjector:
+    """Counts the points of a run, and interrupts it at the wanted one."""
+
+    def __init__(self, package: Path) -> None:
+        self._package = package.resolve()
+        self._thread = get_ident()
+        self._owned: dict[str, bool] = {}
+        self._armed = False
+
+    def installed(self) -> AbstractContextManager[None]:
+        """Hold what all runs share."""
+        return nullcontext()
+
+    def arm(self, wanted: int, action: Callable[[], None]) -> None:
+        """Prepare for a run that `action` interrupts at the point with the index `wanted`."""
+        self._left, self._action = wanted, action
+        self.point: Point | None = None
+        self.interrupted = False
+
+    def watch(self, run: Callable[[], None]) -> None:
+        """Run under the tracer, and give the thread back the one it had."""
+        earlier = sys.gettrace()
+        self._armed = True
+        sys.settrace(self._tracer())
+        try:
+            run()
+        finally:
+            self._armed = False
+            sys.settrace(earlier)
+
+    def _tracer(self) -> Callable[[FrameType, str, object], Any] | None:
+        return self._trace
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if not self._armed or not self._owns(frame.f_code):
+            return None
+        if event in {"call", "line"} and self._is_wanted():
+            self.point = _point(frame.f_code, frame.f_lineno, "before", frame.f_lasti)
+            self._interrupt()
+        return self._trace
+
+    def _owns(self, code: CodeType) -> bool:
+        name = code.co_filename
+        if name not in self._owned:
+            self._owned[name] = Path(name).resolve().is_relative_to(self._package)
+        return self._owned[name]
+
+    def _is_wanted(self) -> bool:
+        """Count a point; at the wanted one, stop counting."""
+        self._left -= 1
+        self._armed = self._left >= 0
+        return not self._armed
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
+        self._action()
+
+
+class _Trip(int):
+    """A signal number; reading `now` trips its signal.
+
+    Reading an attribute that C code computes is no poll. So the signal is handled at the next poll
+    of the interrupted frame, where after a call it would be handled in the injector's own frame.
+    """
+
+    now = property(interrupt_main)
+
+
+_SIGINT = _Trip(signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class _Poll:
+    """An instruction that polls."""
+
+    point: Point
+    successor: int
+    # Whether an exception raised at the successor finds the handler of one raised by the poll.
+    same_handler: bool
+
+
+class _PollInjector(_LineInjector):
+    """Interrupts a run between an instruction that polls and its successor.
+
+    Where the two have different exception handlers, as in `with lock: return call()`, it trips a
+    real signal in front of the poll.
+    """
+
+    def __init__(self, package: Path) -> None:
+        super().__init__(package)
+        # Each with its code object: an id is unique for as long as its object lives.
+        self._polls: dict[int, tuple[CodeType, dict[int, _Poll]]] = {}
+
+    @contextmanager
+    def installed(self) -> Generator[None]:
+        earlier = signal.signal(signal.SIGINT, self._on_signal)
+        try:
+            with self._monitored():
+                yield
+        finally:
+            signal.signal(signal.SIGINT, earlier)
+
+    def arm(self, wanted: int, action: Callable[[], None]) -> None:
+        super().arm(wanted, action)
+        self._done: dict[int, _Poll] = {}  # by the id of a frame, if a poll is what it ran last
+
+    def _on_signal(self, _: int, frame: FrameType | None) -> None:
+        # A call that raises does not poll. Its signal then comes up too late, in the injector.
+        while frame and frame.f_code.co_filename != __file__:
+            if self._owns(frame.f_code):
+                self._interrupt()
+                return
+            frame = frame.f_back
+
+    if sys.version_info >= (3, 12):
+        # There, `sys.settrace` cannot be relied on to report each instruction.
+
+        def _tracer(self) -> None:
+            return None
+
+        @contextmanager
+        def _monitored(self) -> Generator[None]:
+            monitoring, events = sys.monitoring, sys.monitoring.events
+            tool = next(tool for tool in range(6) if not monitoring.get_tool(tool))
+            watched = (events.PY_START, events.PY_RESUME, events.INSTRUCTION)
+            monitoring.use_tool_id(tool, "injection")
+            for event in watched:
+                monitoring.register_callback(tool, event, self._monitor)
+            monitoring.set_events(tool, sum(watched))
+            try:
+                yield
+            finally:
+                monitoring.set_events(tool, events.NO_EVENTS)
+                for event in watched:
+                    monitoring.register_callback(tool, event, None)
+                monitoring.free_tool_id(tool)
+
+        def _monitor(self, code: CodeType, offset: int) -> Any:
+            if not self._owns(code):
+                return sys.monitoring.DISABLE
+            if self._armed and get_ident() == self._thread:
+                interrupted = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                self._step(interrupted, offset)
+            return None
+
+    else:
+
+        def _monitored(self) -> AbstractContextManager[None]:
+            return nullcontext()
+
+        def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+            if not self._armed or not self._owns(frame.f_code):
+                return None
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            if event in {"call", "opcode"}:
+                self._step(frame, frame.f_lasti)
+            return self._trace
+
+    def _step(self, frame: FrameType, offset: int) -> None:
+        """Take note that `frame` is about to run the instruction at `offset`."""
+        done = self._done.pop(id(frame), None)
+        if done and done.successor == offset and self._is_wanted():
+            self.point = done.point
+            self._interrupt()
+            return
+        poll = self._polls_of(frame.f_code).get(offset)
+        if poll and poll.same_handler:
+            self._done[id(frame)] = poll
+        elif poll and self._is_wanted():
+            self.point = poll.point
+            _ = _SIGINT.now
+
+    def _polls_of(self, code: CodeType) -> dict[int, _Poll]:
+        if id(code) not in self._polls:
+            self._polls[id(code)] = code, _find_polls(code)
+        return self._polls[id(code)][1]
+
+
+def _find_polls(code: CodeType) -> dict[int, _Poll]:
+    """Map the offset of each instruction of `code` that polls."""
+
+    def handler(offset: int) -> int | None:
+        return next((entry.target for entry in table if entry.start <= offset < entry.end), None)
+
+    table: list[Any] = vars(dis.Bytecode(code))["exception_entries"]
+    polls: dict[int, _Poll] = {}
+    instructions = list(dis.get_instructions(code))
+    start = 0
+    for this, following in pairwise(instructions):
+        if this.opname == "EXTENDED_ARG":
+            continue
+        backward = "JUMP_BACKWARD" in this.opname and this.opname != "JUMP_BACKWARD_NO_INTERRUPT"
+        # The low bits of its argument tell what RESUME follows; after `await` it does not poll.
+        entry = this.opname == "RESUME" and (this.arg or 0) & 3 < 2
+        if backward or entry or this.opname in {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}:
+            line = (this.positions and this.positions.lineno) or code.co_firstlineno
+            successor = int(this.argval) if backward else following.offset
+            # An exception of the poll is looked up at the code unit in front of the successor.
+            same_handler = handler(successor - 2) == handler(successor)
+            poll = _Poll(_point(code, line, "after", this.offset), successor, same_handler)
+            # Tracers report an instruction at the first of its EXTENDED_ARG prefixes.
+            polls[start] = polls[this.offset] = poll
+        start = following.offset
+    return polls
+
+
+def _point(code: CodeType, line: int, when: Literal["before", "after"], offset: int) -> Point:
+    opname = dis.opname[code.co_code[offset]]
+    return Point(code.co_filename, line, code.co_qualname, when, opname, offset)

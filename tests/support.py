@@ -1,0 +1,136 @@
+"""Events and threads for the tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypeVar
+
+from eventemitter import EventEmitter
+from eventemitter._channel import Channel
+from eventemitter._locks import Lock
+from eventemitter._sections import this_thread, waits_lock
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds after which a thread that should have ended is taken for deadlocked."""
+
+
+@dataclass(frozen=True)
+class Ping:
+    """An event."""
+
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Pong:
+    """An event of another type."""
+
+    number: int = 0
+
+
+class Crew:
+    """Threads that are joined at the end of the test, and whose failures fail it."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[threading.Thread, Future[Any]]] = []
+
+    def run(self, function: Callable[..., T], *args: object) -> Future[T]:
+        """Call `function` in a thread of its own; return a future of its result."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(function(*args))
+            except BaseException as error:
+                future.set_exception(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        self._running.append((thread, future))
+        thread.start()
+        return future
+
+    def join(self) -> None:
+        """Wait for all threads; raise what they raised, or TimeoutError where one hangs."""
+        while self._running:
+            thread, future = self._running.pop(0)
+            future.result(PATIENCE)
+            thread.join(PATIENCE)
+
+
+class Stop:
+    """A place where a handler stops until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._open = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        """Stop here."""
+        self._reached.set()
+        assert self._open.wait(PATIENCE), "nobody let it go on"
+
+    def wait(self) -> None:
+        """Wait until somebody has stopped here."""
+        assert self._reached.wait(PATIENCE), "nobody came here"
+
+    def go(self) -> None:
+        """Let go on who stops here, and all who come later."""
+        self._open.set()
+
+
+def channel_of(emitter: EventEmitter[Any], event_type: type) -> Channel:
+    """Return what the emitter keeps for one event type."""
+    channels: dict[type, Channel] = emitter.__dict__["_EventEmitter__channels"]
+    return channels[event_type]
+
+
+def assert_idle(emitter: EventEmitter[Any], *, queue: bool = True) -> None:
+    """Assert that no lock is held, no turn taken, nobody waits, and nothing is left to do."""
+    me = this_thread()
+    assert not me.inside
+    assert not me.aside
+    assert not me.waits
+    channels: dict[type, Channel] = emitter.__dict__["_EventEmitter__channels"]
+    for channel in channels.values():
+        emitter.listener_count(channel.event_type)
+        assert channel.holder is None
+        assert not channel.line
+        assert not channel.watches
+        assert not channel.replaying
+        assert channel.running is None
+        assert not channel.inbox
+        assert not channel.errors
+        assert not (queue and channel.queue)
+        assert not _held_by_this_thread(channel.mutex)
+    assert not _held_by_this_thread(waits_lock)
+
+
+def _held_by_this_thread(lock: Lock) -> bool:
+    try:
+        lock.release()
+    except RuntimeError:
+        return False
+    return True
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Look at `condition` until it holds; fail where that never comes about."""
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline, "it never came about"
+
+
+def until_in_line(channel: Channel, count: int) -> None:
+    """Wait until so many threads wait for their turn."""
+    until(lambda: len(channel.line) == count)
+
+
+def until_waited_for(channel: Channel, count: int) -> None:
+    """Wait until so many threads wait for handlers."""
+    until(lambda: sum(watch in watch.thread.waits for watch in tuple(channel.watches)) == count)
