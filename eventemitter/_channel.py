@@ -239,8 +239,8 @@ class Channel(Turn):
     ) -> None:
         """Call the listeners of `snapshot`. The turn is ours.
 
-        A KeyboardInterrupt ends the delivery. If none of its handlers has been called yet, `entry`
-        keeps its snapshot and its place in the queue (G11). So `call` is set on the line that calls.
+        A KeyboardInterrupt ends the delivery. If it has called no handler yet, `entry` keeps its
+        snapshot and its place in the queue (G11): so `call` is set on the very line that calls.
         """
         call: Handler | None = None
         try:

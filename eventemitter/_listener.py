@@ -82,12 +82,12 @@ class CheckedListener(Listener):
     __slots__ = ("_call",)
 
     @property
-    def call(self) -> Handler:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def call(self) -> Handler:
         proved(self)
         return self._call
 
     @call.setter
-    def call(self, handler: Handler) -> None:
+    def call(self, handler: Handler) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self._call = handler
 
 
