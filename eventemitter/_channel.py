@@ -95,7 +95,7 @@ class Channel(Turn):
 
     def emit(self, event: object, *, wait: bool = True) -> None:  # noqa: C901, PLR0912
         """Deliver `event`, or leave it with the thread that delivers now where it must not wait."""
-        if not (self.listeners or self.inbox or self.replays):
+        if not (self.listeners or self.inbox or self.queue or self.replays):
             return
         me = this_thread()
         if me.inside or self.holder is not None:
@@ -256,7 +256,7 @@ class Channel(Turn):
                     elif not section(me, self.mutex, self._keep_locked, listener, event):
                         (call := listener.call)(event)
                 except Exception as error:
-                    self._failed(call or listener.call, event, error, self.errors)
+                    self._failed(call, event, error, self.errors)
                 if entry is not None:
                     entry.snapshot = ()
                 call = None  # let go of here, not between the look-up and the call of the next
@@ -283,9 +283,11 @@ class Channel(Turn):
         return True
 
     def _failed(
-        self, handler: Handler, event: object, error: Exception, errors: list[Exception]
+        self, handler: Handler | None, event: object, error: Exception, errors: list[Exception]
     ) -> None:
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
+        if handler is None:
+            raise error  # not a handler's: the lock order was violated on the way to it
         failure = HandlerFailure(event, handler, error)
         if self.on_error is None:
             errors.append(annotated(failure))
@@ -334,7 +336,7 @@ class Channel(Turn):
                 self._replay(listener, me)
         except BaseException:
             self.remove(listener)
-            section(me, self.mutex, self._end_replay_locked, listener)
+            section(me, self.mutex, self._end_replay_locked, me, listener)
             raise
 
     def _settle_locked(self, me: ThreadState) -> None:
@@ -364,6 +366,7 @@ class Channel(Turn):
             listener.replay = None
             listener.special = listener.once
         elif replay is not None:
+            me.litter.append(replay.events)
             replay.events = deque([self.latest])
             if listener not in self.replaying:
                 self.replaying.append(listener)
@@ -382,11 +385,11 @@ class Channel(Turn):
             event = section(me, self.mutex, self._replayed_locked, me, listener)
             if event is NOTHING:
                 return
-            once = listener.replay and listener.replay.handler
+            once = None if listener.replay is None else listener.replay.handler
             try:
-                (handler := proved(once) if once else listener.call)(event)
+                (handler := listener.call if once is None else proved(once))(event)
             except Exception as error:
-                self._failed(handler or listener.call, event, error, errors)
+                self._failed(handler, event, error, errors)
             handler = once = None
         raise_failures(self.event_type, errors)
 
@@ -396,10 +399,11 @@ class Channel(Turn):
         replay = listener.replay
         if replay is not None and replay.events and (listener.active or replay.handler is not None):
             return replay.events.popleft()
-        self._end_replay_locked(listener)
+        self._end_replay_locked(me, listener)
         return NOTHING
 
-    def _end_replay_locked(self, listener: Listener) -> None:
+    def _end_replay_locked(self, me: ThreadState, listener: Listener) -> None:
+        me.litter.append(listener.replay)
         listener.replay = None
         listener.special = listener.once
         discard(self.replaying, listener)
@@ -421,7 +425,7 @@ class Channel(Turn):
                 each.claim()
             self.inbox.extend(listeners)
             raise
-        return handlers.count(None) < len(handlers)
+        return any(each is not None for each in handlers)
 
     def active_listeners(self) -> tuple[Listener, ...]:
         """Return the listeners that are registered now, in the order of registration."""

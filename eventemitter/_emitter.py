@@ -38,8 +38,15 @@ F = TypeVar("F", bound=Callable[..., object])
 E = DefaultTypeVar("E", contravariant=True, default=Any)  # noqa: PLC0105
 
 _MISSING: Any = object()
-_CHANNELS = "_EventEmitter__channels"
-_DECLARED = "_EventEmitter__declared"
+_CHANNELS = "_eventemitter_channels"
+_DECLARED = "_eventemitter_declared"
+
+
+class Channels(dict[type, Channel]):
+    """The channels of one emitter. A deep copy or a pickled one is empty."""
+
+    def __reduce_ex__(self, _: SupportsIndex) -> tuple[type[Channels], tuple[()]]:
+        return (Channels, ())
 
 
 class EventEmitter(Generic[E]):
@@ -60,20 +67,20 @@ class EventEmitter(Generic[E]):
         TypeError: `on_error` is not callable.
     """
 
-    # Two underscores, as a mixin shares its namespace with classes it cannot know. The instance
+    # A mixin shares its namespace with classes it cannot know: hence the long names. The instance
     # gets its own dictionary of channels when it first needs one: __init__ may never run.
-    __channels: dict[type, Channel] = {}  # noqa: RUF012 - never written to
-    __on_error: Callable[[HandlerFailure], object] | None = None
+    _eventemitter_channels = Channels()
+    _eventemitter_on_error: Callable[[HandlerFailure], object] | None = None
 
     def __init__(self, *, on_error: Callable[[HandlerFailure], object] | None = None) -> None:
         super().__init__()
         if on_error is not None:
             if not callable(on_error):
                 raise not_an_error_handler(on_error)
-            self.__dict__["_EventEmitter__on_error"] = on_error
+            self.__dict__["_eventemitter_on_error"] = on_error
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        # Both copy and pickle ask here. The subclass's own __getstate__ has been asked before.
+        # A shallow copy would share the channels. Asks the subclass's own __getstate__ first.
         match super().__reduce_ex__(protocol):
             case (function, arguments, state, *rest):
                 return (function, arguments, _without_channels(state), *rest)
@@ -106,7 +113,7 @@ class EventEmitter(Generic[E]):
             TypeError: `event_type` is not a class or not one that this emitter declares, or
                 `handler` is not callable or is a coroutine function.
         """
-        return self.__listen("on", event_type, handler, once=False)
+        return self._eventemitter_listen("on", event_type, handler, once=False)
 
     @overload
     def once(self, event_type: type[T], handler: Callable[[T], object]) -> Subscription[T]: ...
@@ -120,7 +127,7 @@ class EventEmitter(Generic[E]):
         Exactly once, whatever threads and handlers emit at the same time, and also if it raises: it
         is removed before it is called (G7). Arguments, result and exceptions are those of `on()`.
         """
-        return self.__listen("once", event_type, handler, once=True)
+        return self._eventemitter_listen("once", event_type, handler, once=True)
 
     @overload
     def off(self, subscription: Subscription[Any], /) -> bool: ...
@@ -144,7 +151,7 @@ class EventEmitter(Generic[E]):
             ValueError: The subscription belongs to another emitter.
         """
         if handler is _MISSING:
-            return self.__own("off()", which).off()
+            return self._eventemitter_own("off()", which).off()
         channel = self._eventemitter_find("off()", which)
         if not callable(handler):
             raise not_callable("off", which, handler)
@@ -172,7 +179,7 @@ class EventEmitter(Generic[E]):
             TypeError: Not a subscription, or `timeout` is not a number.
             ValueError: The subscription belongs to another emitter, or `timeout` is NaN.
         """
-        return self.__own("off_and_wait()", subscription).off_and_wait(timeout)
+        return self._eventemitter_own("off_and_wait()", subscription).off_and_wait(timeout)
 
     def remove_all_listeners(self, event_type: type | None = None) -> None:
         """Remove every listener, or every one of one event type, as `off()` does (G8).
@@ -252,11 +259,11 @@ class EventEmitter(Generic[E]):
             TypeError: `event` is a class, or of a class that this emitter does not declare.
             ExceptionGroup: Handlers raised, and there is no `on_error`; all have been called (G11).
         """
-        channel = self.__channels.get(type(event))
+        channel = self._eventemitter_channels.get(type(event))
         if channel is not None:
             channel.emit(event)
         else:
-            self.__emit_first(event, wait=True)
+            self._eventemitter_emit_first(event, wait=True)
 
     def emit_nowait(self, event: E) -> None:
         """Deliver `event` as `emit()` does, but never wait for another thread.
@@ -268,31 +275,34 @@ class EventEmitter(Generic[E]):
             TypeError: `event` is a class, or of a class that this emitter does not declare.
             ExceptionGroup: Handlers called by this thread raised, and there is no `on_error` (G11).
         """
-        channel = self.__channels.get(type(event))
+        channel = self._eventemitter_channels.get(type(event))
         if channel is not None:
             channel.emit(event, wait=False)
         else:
-            self.__emit_first(event, wait=False)
+            self._eventemitter_emit_first(event, wait=False)
 
-    def __emit_first(self, event: object, *, wait: bool) -> None:
+    def _eventemitter_emit_first(self, event: object, *, wait: bool) -> None:
+        call = "emit" if wait else "emit_nowait"
         event_type = type(event)
         if isinstance(event, type):
-            raise class_as_event(event)
-        self.__check("emit()", event_type)
+            raise class_as_event(call, event)
+        self._eventemitter_check(f"{call}()", event_type)
         if isinstance(self, ReplayEventEmitter):
-            self.__channel(event_type).emit(event, wait=wait)
+            self._eventemitter_channel(event_type).emit(event, wait=wait)
 
     # Finding channels
 
-    def __listen(self, call: str, event_type: type[Any], handler: Any, *, once: bool) -> Any:
-        self.__check(f"{call}()", event_type)
+    def _eventemitter_listen(
+        self, call: str, event_type: type[Any], handler: Any, *, once: bool
+    ) -> Any:
+        self._eventemitter_check(f"{call}()", event_type)
         if handler is _MISSING:
-            return partial(self.__decorate, call, event_type, once=once)
+            return partial(self._eventemitter_decorate, call, event_type, once=once)
         if not callable(handler):
             raise not_callable(call, event_type, handler)
         if iscoroutinefunction(handler) or iscoroutinefunction(type(handler).__call__):
             raise coroutine_handler(call, event_type, handler)
-        channel = self.__channel(event_type)
+        channel = self._eventemitter_channel(event_type)
         listener = new_listener(handler, once=once)
         try:
             channel.add(listener)
@@ -301,43 +311,43 @@ class EventEmitter(Generic[E]):
             channel.remove(listener)  # nobody else could
             raise
 
-    def __decorate(self, call: str, event_type: type, handler: F, *, once: bool) -> F:
-        self.__listen(call, event_type, handler, once=once)
+    def _eventemitter_decorate(self, call: str, event_type: type, handler: F, *, once: bool) -> F:
+        self._eventemitter_listen(call, event_type, handler, once=once)
         return handler
 
-    def __channel(self, event_type: type) -> Channel:
+    def _eventemitter_channel(self, event_type: type) -> Channel:
         # Each of the two is one step: of all threads, and of all calls that interrupt each other on
         # one thread, one makes the dictionary, and one the channel, that all of them use.
-        channels: dict[type, Channel] = self.__dict__.setdefault(_CHANNELS, {})
+        channels: Channels = self.__dict__.setdefault(_CHANNELS, Channels())
         channel = channels.get(event_type)
         if channel is None:
             made = Channel(
                 event_type,
                 replays=isinstance(self, ReplayEventEmitter),
-                on_error=self.__on_error,
+                on_error=self._eventemitter_on_error,
             )
             channel = channels.setdefault(event_type, made)
         return channel
 
     def _eventemitter_find(self, call: str, event_type: type) -> Channel | None:
-        self.__check(call, event_type)
-        return self.__channels.get(event_type)
+        self._eventemitter_check(call, event_type)
+        return self._eventemitter_channels.get(event_type)
 
     def _eventemitter_all(self, call: str, event_type: type | None) -> list[Channel]:
         """Return the channel of an event type, or all channels for None."""
         if event_type is None:
-            return list(self.__channels.copy().values())
+            return list(self._eventemitter_channels.copy().values())
         channel = self._eventemitter_find(call, event_type)
         return [] if channel is None else [channel]
 
-    def __own(self, call: str, subscription: Subscription[Any]) -> Subscription[Any]:
+    def _eventemitter_own(self, call: str, subscription: Subscription[Any]) -> Subscription[Any]:
         if not isinstance(subscription, Subscription):
             raise not_a_subscription(call, subscription)
-        if subscription.channel is not self.__channels.get(subscription.event_type):
+        if subscription.channel is not self._eventemitter_channels.get(subscription.event_type):
             raise foreign_subscription(call, subscription)
         return subscription
 
-    def __check(self, call: str, event_type: object) -> None:
+    def _eventemitter_check(self, call: str, event_type: object) -> None:
         """Refuse what is not an event type of this emitter."""
         if not isinstance(event_type, type):
             raise not_a_class(call, event_type)
@@ -385,9 +395,9 @@ class ReplayEventEmitter(EventEmitter[E]):
 def _without_channels(state: Any) -> Any:
     """Return what `__getstate__` returned without the listeners and latest events of an emitter."""
     match state:
-        case {"_EventEmitter__channels": _, **others}:
+        case {"_eventemitter_channels": Channels(), **others}:
             return others
-        case (fields, slots):  # of a class with slots
-            return (_without_channels(fields), slots)
+        case ({"_eventemitter_channels": Channels(), **others}, slots):  # of a class with slots
+            return (others, slots)
         case _:
             return state

@@ -31,15 +31,28 @@ class LockOrderError(RuntimeError):
 
 def name_of(thing: object) -> str:
     """Name a class or a handler as its author would."""
-    name = getattr(thing, "__qualname__", None)
-    return name if isinstance(name, str) else reprlib.repr(thing)
+    try:
+        name = getattr(thing, "__qualname__", None)
+    except Exception:
+        name = None
+    return name if isinstance(name, str) else shown(thing)
+
+
+def shown(thing: object) -> str:
+    """Show a value in a message, whatever its `__repr__` does."""
+    try:
+        return reprlib.repr(thing)
+    except Exception:  # it goes by the name of the class, which may be that of a built-in one
+        return object.__repr__(thing)
 
 
 def annotated(failure: HandlerFailure) -> Exception:
     """Return the error of `failure`, with a note that names handler and event."""
-    failure.error.add_note(
-        f"raised by handler {name_of(failure.handler)} for event {reprlib.repr(failure.event)}"
-    )
+    note = f"raised by handler {name_of(failure.handler)} for event {shown(failure.event)}"
+    try:
+        failure.error.add_note(note)
+    except Exception:  # noqa: S110 - a frozen one, say; raised all the same, as the error it is
+        pass
     return failure.error
 
 
@@ -50,7 +63,7 @@ def raise_failures(event_type: type, errors: list[Exception]) -> None:
     full it would close a reference cycle (G14). So would the group, held by this frame.
     """
     count = "1 handler" if len(errors) == 1 else f"{len(errors)} handlers"
-    group = ExceptionGroup(f"{count} of {event_type.__qualname__} raised", errors)
+    group = ExceptionGroup(f"{count} of {event_type.__qualname__} raised", [*errors])
     errors.clear()
     try:
         raise group
@@ -63,7 +76,12 @@ class _Unraisable:
         self.error = error
 
     def __del__(self) -> None:
-        raise self.error
+        error = self.error
+        del self.error
+        try:
+            raise error
+        finally:
+            del error
 
 
 def report_unraisable(error: BaseException) -> None:
@@ -71,12 +89,15 @@ def report_unraisable(error: BaseException) -> None:
 
     The hook's argument cannot be made in Python; an error leaving a finalizer reaches it.
     """
-    _Unraisable(error)
+    unraisable = _Unraisable(error)
+    # The traceback of what is raised leads to these frames, which must not lead back (G14).
+    del error
+    del unraisable
 
 
 def not_a_class(call: str, value: object) -> TypeError:
     return TypeError(
-        f"{call}: the event type must be a class, not {reprlib.repr(value)}; "
+        f"{call}: the event type must be a class, not {shown(value)}; "
         "pass the class whose instances are emitted"
     )
 
@@ -96,21 +117,23 @@ def undeclared(emitter: type, event_type: type, declared: frozenset[type]) -> Ty
     )
 
 
-def class_as_event(event: type) -> TypeError:
+def class_as_event(call: str, event: type) -> TypeError:
     name = event.__qualname__
-    return TypeError(f"emit({name}) was given the class; pass an instance, as in emit({name}(...))")
+    return TypeError(
+        f"{call}({name}) was given the class; pass an instance, as in {call}({name}(...))"
+    )
 
 
 def not_callable(call: str, event_type: type, handler: object) -> TypeError:
     return TypeError(
-        f"{call}({event_type.__qualname__}, {reprlib.repr(handler)}): the handler must be "
+        f"{call}({event_type.__qualname__}, {shown(handler)}): the handler must be "
         "callable with one argument, the event"
     )
 
 
 def not_an_error_handler(value: object) -> TypeError:
     return TypeError(
-        f"on_error={reprlib.repr(value)}: must be None or callable with one argument, the failure"
+        f"on_error={shown(value)}: must be None or callable with one argument, the failure"
     )
 
 
@@ -123,9 +146,7 @@ def coroutine_handler(call: str, event_type: type, handler: object) -> TypeError
 
 def not_a_subscription(call: str, value: object) -> TypeError:
     also = " or an event type and a handler" if call == "off()" else ""
-    return TypeError(
-        f"{call} takes the subscription that on() returned{also}, not {reprlib.repr(value)}"
-    )
+    return TypeError(f"{call} takes the subscription that on() returned{also}, not {shown(value)}")
 
 
 def foreign_subscription(call: str, subscription: object) -> ValueError:
@@ -138,6 +159,5 @@ def foreign_subscription(call: str, subscription: object) -> ValueError:
 def not_a_timeout(timeout: object) -> Exception:
     kind = ValueError if isinstance(timeout, (int, float)) else TypeError
     return kind(
-        f"timeout must be None or a number of seconds, 0 meaning do not wait, "
-        f"not {reprlib.repr(timeout)}"
+        f"timeout must be None or a number of seconds, 0 meaning do not wait, not {shown(timeout)}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
@@ -101,6 +100,9 @@ def deadline_of(timeout: float | None) -> float | None:
     """Return when `timeout` seconds from now will be over; None for never."""
     if timeout is None:
         return None
-    if not isinstance(timeout, (int, float)) or math.isnan(timeout):
+    if not isinstance(timeout, (int, float)) or timeout != timeout:  # noqa: PLR0124 - NaN
         raise not_a_timeout(timeout)
-    return monotonic() + timeout
+    try:
+        return monotonic() + timeout
+    except OverflowError:  # an int that no float can hold
+        return None if timeout > 0 else monotonic()

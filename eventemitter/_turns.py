@@ -50,7 +50,8 @@ class TurnWait:
     def __init__(self, thread: ThreadState, turn: Turn) -> None:
         self.thread = thread
         self.turn = turn
-        self.gate = Gate()
+        self.gate: Gate
+        """Made for a place in the line, which most emits never take."""
 
     def blockers(self) -> list[ThreadState]:
         """Return whom the thread waits for: the holder, and all who are in front of it."""
@@ -100,6 +101,7 @@ class Turn:
         with waits_lock:
             if closes_cycle(wait.thread, self.ahead(len(self.line))):
                 return False
+            wait.gate = Gate()
             self.line.append(wait)
             wait.thread.waits.append(wait)
         return True

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import monotonic
+from types import TracebackType
 from typing import Any, TypeVar
 
 from eventemitter import EventEmitter
 from eventemitter._channel import Channel
 from eventemitter._locks import Lock
 from eventemitter._sections import this_thread, waits_lock
+from eventemitter._turns import HandlerWait, TurnWait
 
 T = TypeVar("T")
 
@@ -84,9 +86,41 @@ class Stop:
         self._open.set()
 
 
+class KnownLock:
+    """Stands in for a mutex, and knows which threads hold it or are about to."""
+
+    def __init__(self, lock: Lock) -> None:
+        """Stand in for `lock`."""
+        self._lock = lock
+        self.threads: set[int] = set()
+
+    def acquire(self) -> bool:
+        """Take the lock."""
+        self.threads.add(threading.get_ident())
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+        self.threads.discard(threading.get_ident())
+
+    def __enter__(self) -> bool:
+        """Take the lock."""
+        return self.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the lock back."""
+        self.release()
+
+
 def channel_of(emitter: EventEmitter[Any], event_type: type) -> Channel:
     """Return what the emitter keeps for one event type."""
-    channels: dict[type, Channel] = emitter.__dict__["_EventEmitter__channels"]
+    channels: dict[type, Channel] = emitter.__dict__["_eventemitter_channels"]
     return channels[event_type]
 
 
@@ -96,7 +130,7 @@ def assert_idle(emitter: EventEmitter[Any], *, queue: bool = True) -> None:
     assert not me.inside
     assert not me.aside
     assert not me.waits
-    channels: dict[type, Channel] = emitter.__dict__["_EventEmitter__channels"]
+    channels: dict[type, Channel] = emitter.__dict__["_eventemitter_channels"]
     for channel in channels.values():
         emitter.listener_count(channel.event_type)
         assert channel.holder is None
@@ -127,10 +161,14 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def until_in_line(channel: Channel, count: int) -> None:
-    """Wait until so many threads wait for their turn."""
-    until(lambda: len(channel.line) == count)
+    """Wait until so many threads wait for their turn, and have left the mutex."""
+    until(lambda: _waiting(channel.line) == count)
 
 
 def until_waited_for(channel: Channel, count: int) -> None:
-    """Wait until so many threads wait for handlers."""
-    until(lambda: sum(watch in watch.thread.waits for watch in tuple(channel.watches)) == count)
+    """Wait until so many threads wait for handlers, and have left the mutex."""
+    until(lambda: _waiting(channel.watches) == count)
+
+
+def _waiting(waits: Sequence[TurnWait | HandlerWait]) -> int:
+    return sum(wait in wait.thread.waits and not wait.thread.inside for wait in tuple(waits))
