@@ -413,10 +413,11 @@ class Channel(Turn):
         """Remove listeners; return False if all were removed, or had their only call, before."""
         me = this_thread()
         try:
-            handlers = [each.claim() for each in listeners]
+            claims = [each.claim() for each in listeners]
+            claimed = [each for each in claims if each is not None]
             self.inbox.extend(listeners)
             if me.inside:
-                me.litter.extend(handlers)
+                me.litter.extend(claimed)
             else:
                 section(me, self.mutex, self._settle_locked, me)
         except BaseException:
@@ -425,7 +426,7 @@ class Channel(Turn):
                 each.claim()
             self.inbox.extend(listeners)
             raise
-        return any(each is not None for each in handlers)
+        return bool(claimed)
 
     def active_listeners(self) -> tuple[Listener, ...]:
         """Return the listeners that are registered now, in the order of registration."""

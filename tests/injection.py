@@ -44,7 +44,7 @@ class Scenario(Protocol):
     def interrupt(self) -> None:
         """Interrupt the call, on its thread; what this raises is raised at the point."""
 
-    def check(self, point: Point) -> None:
+    def check(self, point: Point, /) -> None:
         """Assert what must hold after a run that was interrupted at `point`."""
 
 

@@ -11,12 +11,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
-import eventemitter
 import pytest
-from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
-from eventemitter._sections import local, this_thread
 from injection import Point, inject_everywhere
 from support import Crew, Ping, Pong, assert_idle, channel_of
+
+import eventemitter
+from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
+from eventemitter._sections import local, this_thread
 
 PACKAGE = Path(eventemitter.__file__).parent
 Emitter = type[EventEmitter[Any]]
@@ -263,6 +264,7 @@ def test_an_emit_that_waits_for_its_turn_survives_interruption(
 
 
 def interrupt(*_: object) -> None:
+    """Do what Ctrl-C does."""
     raise KeyboardInterrupt
 
 
@@ -284,7 +286,7 @@ class CutShort:
         self.call = call
         self.seen: list[int] = []
         self.queued: list[int] = []
-        self.extra: list[int] = []
+        self.extra: list[Any] = []
         self.emitter.on(Ping, self.handle)
         self.subscription = self.emitter.on(Pong, lambda event: self.extra.append(event.number))
         self.once = self.emitter.once(Pong, lambda event: self.extra.append(-event.number))
@@ -309,7 +311,7 @@ class CutShort:
             case "emit" | "emit_nowait":
                 getattr(self.emitter, self.call)(Ping(10))
             case "on" | "once":
-                getattr(self.emitter, self.call)(Ping, lambda event: self.extra.append(event))
+                getattr(self.emitter, self.call)(Ping, self.extra.append)
             case "off" | "off_and_wait":
                 getattr(self.emitter, self.call)(self.subscription)
             case "emit_once":
@@ -497,7 +499,11 @@ def test_a_failure_put_aside_is_reported_to_the_unraisable_hook(
 ) -> None:
     """G11: an emit that interrupted a critical section has no caller left to raise to."""
     reported: list[BaseException | None] = []
-    monkeypatch.setattr("sys.unraisablehook", lambda args: reported.append(args.exc_value))
+
+    def hook(args: Any) -> None:
+        reported.append(args.exc_value)
+
+    monkeypatch.setattr("sys.unraisablehook", hook)
     emitter: EventEmitter[Ping] = EventEmitter()
 
     def fail(_: Ping) -> None:
