@@ -156,8 +156,10 @@ def _held_by_this_thread(lock: Lock) -> bool:
 def until(condition: Callable[[], object]) -> None:
     """Look at `condition` until it holds; fail where that never comes about."""
     deadline = monotonic() + PATIENCE
+    never = threading.Event()
     while not condition():
         assert monotonic() < deadline, "it never came about"
+        never.wait(1e-6)  # gives the GIL up, which a bare loop would keep from the other threads
 
 
 def until_in_line(channel: Channel, count: int) -> None:

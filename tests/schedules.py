@@ -1,0 +1,494 @@
+"""Scenarios for the explorer: threads against each other, and what must hold in every order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from explorer import Event, pause
+from support import Ping, Pong, assert_idle
+
+from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
+
+Emitter = type[EventEmitter[Any]]
+Threads = list[Callable[[], object]]
+
+
+class Explored:
+    """An emitter with one steady listener, and what its listeners have seen.
+
+    Subclasses say in `threads` what runs at the same time. What holds for all of them is asserted
+    here, what holds for one in its `check`.
+    """
+
+    def __init__(self, kind: Emitter) -> None:
+        self.emitter: EventEmitter[Any] = kind()
+        self.replays = issubclass(kind, ReplayEventEmitter)
+        self.steady: list[int] = []
+        self.late: list[list[int]] = []
+        self.listen(self.steady)
+        self.threads: Threads = []
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Set up `threads`."""
+        raise NotImplementedError
+
+    def listen(self, seen: list[int]) -> Subscription[Ping]:
+        """Register a listener that notes in `seen` what it is told."""
+        return self.emitter.on(Ping, lambda event: seen.append(event.number))
+
+    def join(self) -> Subscription[Ping]:
+        """Register a late listener."""
+        self.late.append([])
+        return self.listen(self.late[-1])
+
+    def emits(self, *numbers: int) -> Callable[[], None]:
+        """Return what emits these events."""
+
+        def emit() -> None:
+            for number in numbers:
+                self.emitter.emit(Ping(number))
+
+        return emit
+
+    def check(self) -> None:
+        """Assert that all agree on one order without gap or repeat, and that nothing is left."""
+        assert_idle(self.emitter)
+        for seen in self.late:
+            start = self.steady.index(seen[0]) if seen else len(self.steady)
+            assert seen == self.steady[start:], f"{seen} is no end of {self.steady}"
+
+
+def chain(emitter: EventEmitter[Any], event: object) -> Callable[[Any], None]:
+    """Return a handler that emits `event` when it is told the event number 1."""
+
+    def handle(cause: Any) -> None:
+        if cause.number == 1:
+            emitter.emit(event)
+
+    return handle
+
+
+class OnAgainstEmit(Explored):
+    """G1: the listener gets the event live or by replay: exactly once."""
+
+    def prepare(self) -> None:
+        self.threads = [self.join, self.emits(1)]
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1]
+        (seen,) = self.late
+        assert seen == [1] if self.replays else seen in ([], [1])
+
+
+class TwoEmitsInOneOrder(Explored):
+    """G3: two listeners see the events of two threads in the same order."""
+
+    def prepare(self) -> None:
+        self.second: list[int] = []
+        self.listen(self.second)
+        self.threads = [self.emits(1), self.emits(2)]
+
+    def check(self) -> None:
+        super().check()
+        assert sorted(self.steady) == [1, 2]
+        assert self.second == self.steady
+
+
+class ReplayThatWaitsForAnotherThread(Explored):
+    """G6: a handler that is replayed to may wait for a thread that uses the same event type."""
+
+    def prepare(self) -> None:
+        self.emitter.emit(Ping(0))
+        looked = Event()
+
+        def look() -> None:
+            self.emitter.listener_count(Ping)
+            looked.set()
+
+        self.threads = [lambda: self.emitter.on(Ping, lambda _: looked.wait()), look]
+
+    def check(self) -> None:
+        super().check()
+        assert self.emitter.listener_count(Ping) == 2
+
+
+class OnceAgainstTwoEmits(Explored):
+    """G7: whoever comes first, one of the two calls it, once."""
+
+    def prepare(self) -> None:
+        self.seen: list[int] = []
+        self.once = self.emitter.once(Ping, lambda event: self.seen.append(event.number))
+        self.threads = [self.emits(1), self.emits(2)]
+
+    def check(self) -> None:
+        super().check()
+        assert sorted(self.steady) == [1, 2]
+        assert self.seen == self.steady[:1]
+        assert not self.once.active
+
+
+class OnceAgainstEmitAgainstOff(Explored):
+    """G7, G8: either it is called, or off() returns True."""
+
+    def prepare(self) -> None:
+        self.seen: list[int] = []
+        self.removed: list[bool] = []
+        once = self.emitter.once(Ping, lambda event: self.seen.append(event.number))
+        self.threads = [self.emits(1), lambda: self.removed.append(once.off())]
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1]
+        assert len(self.seen) + sum(self.removed) == 1
+
+
+class OffOfOneToComeAgainstEmit(Explored):
+    """G8: no call begins after off() has returned."""
+
+    def prepare(self) -> None:
+        self.gone = False
+        self.calls_after = 0
+        victim = self.emitter.on(Ping, self.note)
+
+        def off() -> None:
+            assert victim.off()
+            self.gone = True
+
+        self.threads = [self.emits(1), off]
+
+    def note(self, _: object) -> None:
+        """Count a call that comes too late."""
+        self.calls_after += self.gone
+
+    def check(self) -> None:
+        super().check()
+        assert self.calls_after == 0
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class OnDuringTwoEmits(Explored):
+    """G2: replay first, then everything newer, once, whatever is under way."""
+
+    def prepare(self) -> None:
+        self.threads = [self.join, self.emits(1), self.emits(2)]
+
+    def check(self) -> None:
+        super().check()
+        assert sorted(self.steady) == [1, 2]
+        if self.replays:
+            assert self.late[0][-1:] == self.steady[-1:]
+
+
+class OnDuringTwoEmitsOfOneThread(Explored):
+    """G2: the same with a thread that emits twice."""
+
+    def prepare(self) -> None:
+        self.threads = [self.join, self.emits(1, 2)]
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1, 2]
+        if self.replays:
+            assert self.late[0][-1:] == [2]
+
+
+class TwoEmitsAgainstOnAndOff(Explored):
+    """G2, G8: a listener that comes and goes sees a stretch of the one order."""
+
+    def prepare(self) -> None:
+        self.short: list[int] = []
+
+        def come_and_go() -> None:
+            with self.listen(self.short):
+                pass
+
+        self.threads = [self.emits(1, 2), come_and_go]
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1, 2]
+        assert self.short in ([], [1], [2], [1, 2])
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class ReentrantEmitAgainstEmit(Explored):
+    """G4: what a handler emits is delivered before its emit() returns, in one order for all."""
+
+    def prepare(self) -> None:
+        self.second: list[int] = []
+        self.emitter.on(Ping, self.again)
+        self.listen(self.second)
+        self.threads = [self.chain, self.emits(2)]
+
+    def again(self, event: Ping) -> None:
+        """Emit another."""
+        if event.number == 1:
+            self.emitter.emit(Ping(10))
+            assert 10 not in self.steady
+
+    def chain(self) -> None:
+        """Emit, and see that all of it has been delivered."""
+        self.emitter.emit(Ping(1))
+        assert 10 in self.second
+
+    def check(self) -> None:
+        super().check()
+        assert self.second == self.steady
+        assert sorted(self.steady) == [1, 2, 10]
+        assert self.steady.index(1) < self.steady.index(10)
+
+
+class EmitNowaitAgainstEmit(Explored):
+    """Nothing is lost, and one order holds, where one of two emits may not wait."""
+
+    def prepare(self) -> None:
+        self.second: list[int] = []
+        self.listen(self.second)
+        self.threads = [self.emits(1), lambda: self.emitter.emit_nowait(Ping(2))]
+
+    def check(self) -> None:
+        super().check()
+        assert self.second == self.steady
+        assert sorted(self.steady) == [1, 2]
+
+
+class OffAndWaitAgainstEmit(Explored):
+    """G9: after off_and_wait() returned True no call is running."""
+
+    def prepare(self) -> None:
+        self.freed = False
+        self.owner = self.emitter.on(Ping, self.use)
+        self.threads = [self.emits(1), self.free]
+
+    def use(self, _: Ping) -> None:
+        """Use what the owner frees."""
+        assert not self.freed
+        pause()
+        assert not self.freed
+
+    def free(self) -> None:
+        """Free it."""
+        assert self.owner.off_and_wait()
+        self.freed = True
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1]
+        assert self.freed
+
+
+class OffAndWaitForThatHandlerAlone(Explored):
+    """G9: the wait ends when the handler is through, though the next one waits for that."""
+
+    def prepare(self) -> None:
+        self.freed = False
+        self.through = Event()
+        self.owner = self.emitter.on(Ping, self.use)
+        self.emitter.on(Ping, lambda _: self.through.wait())
+        self.threads = [self.emits(1), self.free]
+
+    def use(self, _: Ping) -> None:
+        """Use what the owner frees."""
+        assert not self.freed
+        pause()
+        assert not self.freed
+
+    def free(self) -> None:
+        """Free it."""
+        assert self.owner.off_and_wait()
+        self.freed = True
+        self.through.set()
+
+    def check(self) -> None:
+        super().check()
+        assert self.freed
+
+
+class TwoEmittersInACycle(Explored):
+    """G10: two handlers that emit each other's event neither deadlock nor lose one."""
+
+    def prepare(self) -> None:
+        self.other: EventEmitter[Any] = type(self.emitter)()
+        self.pongs: list[int] = []
+        self.other.on(Pong, lambda event: self.pongs.append(event.number))
+        self.emitter.on(Ping, chain(self.other, Pong(2)))
+        self.other.on(Pong, chain(self.emitter, Ping(2)))
+        self.threads = [self.emits(1), lambda: self.other.emit(Pong(1))]
+
+    def check(self) -> None:
+        super().check()
+        assert_idle(self.other)
+        assert sorted(self.steady) == [1, 2]
+        assert sorted(self.pongs) == [1, 2]
+
+
+class ThreeEmittersInACycle(Explored):
+    """G10: the same with three emitters and three threads."""
+
+    def prepare(self) -> None:
+        self.ring: list[EventEmitter[Any]] = [self.emitter, *(type(self.emitter)() for _ in "12")]
+        self.seen: list[list[int]] = [[], [], []]
+        for place, emitter in enumerate(self.ring):
+            self.link(emitter, self.ring[(place + 1) % 3], self.seen[place])
+        self.threads = [self.starts(emitter) for emitter in self.ring]
+
+    def link(
+        self, emitter: EventEmitter[Any], following: EventEmitter[Any], seen: list[int]
+    ) -> None:
+        """Have a first event of `emitter` make `following` emit a second."""
+        emitter.on(Ping, chain(following, Ping(2)))
+        emitter.on(Ping, lambda event: seen.append(event.number))
+
+    def starts(self, emitter: EventEmitter[Any]) -> Callable[[], None]:
+        """Return what emits the first event of `emitter`."""
+        return lambda: emitter.emit(Ping(1))
+
+    def check(self) -> None:
+        super().check()
+        for emitter, seen in zip(self.ring, self.seen, strict=True):
+            assert_idle(emitter)
+            assert sorted(seen) == [1, 2]
+
+
+class TwoHandlersThatRemoveEachOther(Explored):
+    """G10: waits of handlers for each other end: at least one of them is told that it would not."""
+
+    def prepare(self) -> None:
+        self.results: list[bool] = []
+        self.ping = self.emitter.on(Ping, self.remove_pong)
+        self.pong = self.emitter.on(Pong, self.remove_ping)
+        self.threads = [self.emits(1), lambda: self.emitter.emit(Pong(1))]
+
+    def remove_pong(self, _: Ping) -> None:
+        """Wait for the other."""
+        self.results.append(self.pong.off_and_wait())
+
+    def remove_ping(self, _: Pong) -> None:
+        """Wait for the other."""
+        self.results.append(self.ping.off_and_wait())
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1]
+        assert 1 <= len(self.results) <= 2
+        assert len(self.results) == 1 or not all(self.results)
+
+
+class WaitForTurnAgainstWaitForHandler(Explored):
+    """G10: one thread waits for a turn, the other for a handler: one gives way, nothing is lost."""
+
+    def prepare(self) -> None:
+        self.results: list[bool] = []
+        self.pongs: list[int] = []
+        self.ping = self.emitter.on(Ping, lambda _: self.emitter.emit(Pong(2)))
+        self.emitter.on(Pong, self.remove)
+        self.emitter.on(Pong, lambda event: self.pongs.append(event.number))
+        self.threads = [self.emits(1), lambda: self.emitter.emit(Pong(1))]
+
+    def remove(self, event: Pong) -> None:
+        """Wait for the handler that emits this type."""
+        if event.number == 1:
+            self.results.append(self.ping.off_and_wait())
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1]
+        assert len(self.results) == 1
+        assert sorted(self.pongs) in ([1], [1, 2])
+
+
+class ReplayThatRemovesItself(Explored):
+    """G2, G8: a listener that removes itself in its replay sees nothing after that."""
+
+    def prepare(self) -> None:
+        self.emitter.emit(Ping(0))
+        self.short: list[int] = []
+        self.threads = [self.come_and_go, self.emits(1)]
+
+    def come_and_go(self) -> None:
+        """Register a handler that removes itself by its event type."""
+
+        def handler(event: Ping) -> None:
+            self.short.append(event.number)
+            assert self.emitter.off(Ping, handler)
+
+        self.emitter.on(Ping, handler)
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [0, 1]
+        assert len(self.short) == 1 if self.replays else len(self.short) <= 1
+        assert self.emitter.listener_count(Ping) == (1 if self.short else 2)
+
+
+class ForgetAgainstOn(Explored):
+    """The listener is told the latest event, or it was forgotten: one of the two."""
+
+    def prepare(self) -> None:
+        self.emitter.emit(Ping(0))
+        emitter = self.emitter
+        forget = emitter.forget if isinstance(emitter, ReplayEventEmitter) else lambda: None
+        self.threads = [self.join, forget, self.emits(1)]
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [0, 1]
+        if self.replays:
+            assert self.late[0] in ([0, 1], [1], [])
+
+
+class RemoveAllAgainst(Explored):
+    """G8: after remove_all_listeners() nobody is called who was registered before it."""
+
+    def prepare(self) -> None:
+        self.gone = False
+        self.calls_after = 0
+        self.emitter.on(Ping, self.note)
+        self.emitter.once(Pong, self.note)
+
+        def remove_all() -> None:
+            self.emitter.remove_all_listeners(Ping)
+            self.gone = True
+
+        self.threads = [remove_all, self.against()]
+
+    def against(self) -> Callable[[], object]:
+        """Return what runs at the same time."""
+        return self.emits(1)
+
+    def note(self, _: object) -> None:
+        """Count a call that comes too late."""
+        self.calls_after += self.gone
+
+    def check(self) -> None:
+        super().check()
+        assert self.calls_after == 0
+
+
+class RemoveAllAgainstOn(RemoveAllAgainst):
+    """The new listener goes or stays, and is called if it stays."""
+
+    def against(self) -> Callable[[], object]:
+        return self.join
+
+    def check(self) -> None:
+        super().check()
+        count = self.emitter.listener_count(Ping)
+        self.emitter.emit(Ping(5))
+        assert self.late == [[5] * count]
+
+
+class RemoveAllAgainstOff(RemoveAllAgainst):
+    """Either removes it; off() says whether it was off()."""
+
+    def against(self) -> Callable[[], object]:
+        self.victim = self.listen([])
+        return self.victim.off
+
+    def check(self) -> None:
+        super().check()
+        assert not self.victim.active
+        assert self.emitter.listener_count(Ping) == 0

@@ -1,0 +1,290 @@
+"""Faults put into the package on purpose: the explorer must find each of them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import schedules
+from explorer import Points, ScheduleError, explore
+from schedules import Emitter, Explored
+
+from eventemitter import EventEmitter, ReplayEventEmitter, _channel, _listener, _turns
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One piece of source text of a function, and what stands there in the mutant."""
+
+    module: ModuleType
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault, and the walk that finds it."""
+
+    fault: str
+    edits: list[Edit]
+    scenario: type[Explored]
+    points: Points
+    preemptions: int | None
+    kind: Emitter = EventEmitter
+
+
+def in_channel(method: str, old: str, new: str) -> Edit:
+    """Edit a method of Channel."""
+    return Edit(_channel, f"Channel.{method}", old, new)
+
+
+MUTANTS = [
+    Mutant(
+        "the latest event is stored outside the mutex",
+        [
+            in_channel("emit", "_old, self.latest = self.latest, event", "pass"),
+            in_channel(
+                "emit",
+                "            if snapshot:\n                self._deliver",
+                "            if self.replays:\n                self.latest = event\n"
+                "            if snapshot:\n                self._deliver",
+            ),
+        ],
+        schedules.OnAgainstEmit,
+        "lines",
+        1,
+        ReplayEventEmitter,
+    ),
+    Mutant(
+        "the snapshot is taken before the mutex",
+        [
+            in_channel("emit", "snapshot = errors = None", "errors = None; early = self.snapshot"),
+            in_channel("emit", "snapshot = self.snapshot\n", "snapshot = early\n"),
+            in_channel("emit", "self.holder is None and not", "self.holder is None or not"),
+        ],
+        schedules.OnDuringTwoEmitsOfOneThread,
+        "locks",
+        2,
+        ReplayEventEmitter,
+    ),
+    Mutant(
+        "a once-listener is claimed after its call",
+        [in_channel("_claim", "listener.claim()", "listener.handler")],
+        schedules.OnceAgainstTwoEmits,
+        "locks",
+        1,
+    ),
+    Mutant(
+        "the replay runs under the mutex",
+        [
+            in_channel(
+                "_replayed_locked",
+                "return replay.events.popleft()",
+                "listener.call(replay.events.popleft())",
+            )
+        ],
+        schedules.ReplayThatWaitsForAnotherThread,
+        "locks",
+        1,
+        ReplayEventEmitter,
+    ),
+    Mutant(
+        "the next in line is woken before the turn is given up, and not after",
+        [
+            Edit(_turns, "Turn.pass_on_locked", "first.gate.open()", "pass"),
+            in_channel(
+                "_deliver",
+                "        call: Handler",
+                "        if self.line:\n            self.line[0].gate.open()\n"
+                "        call: Handler",
+            ),
+        ],
+        schedules.TwoEmitsInOneOrder,
+        "lines",
+        1,
+    ),
+    Mutant(
+        "the next in line is not woken",
+        [Edit(_turns, "Turn.pass_on_locked", "first.gate.open()", "pass")],
+        schedules.TwoEmitsInOneOrder,
+        "lines",
+        1,
+    ),
+    Mutant(
+        "the queue is not looked at again when the turn is given up",
+        [in_channel("emit", "if not (self.queue or self.line", "if not (self.line")],
+        schedules.EmitNowaitAgainstEmit,
+        "lines",
+        1,
+    ),
+    Mutant(
+        "the line is not looked at when the turn is given up",
+        [in_channel("emit", "self.queue or self.line or", "self.queue or")],
+        schedules.TwoEmitsInOneOrder,
+        "lines",
+        1,
+    ),
+    Mutant(
+        "who waits for a handler is not looked at when the turn is given up",
+        [in_channel("emit", "self.inbox or self.watches", "self.inbox")],
+        schedules.OffAndWaitAgainstEmit,
+        "locks",
+        2,
+    ),
+    Mutant(
+        "the cycle is looked for without the lock of the graph",
+        [
+            Edit(
+                _turns,
+                "Turn.line_up_locked",
+                "with waits_lock:\n            if closes_cycle(wait.thread, "
+                "self.ahead(len(self.line))):\n                return False\n",
+                "if closes_cycle(wait.thread, self.ahead(len(self.line))):\n"
+                "            return False\n        with waits_lock:\n",
+            )
+        ],
+        schedules.TwoEmittersInACycle,
+        "locks",
+        3,
+    ),
+    Mutant(
+        "no cycle is ever found",
+        [Edit(_turns, "closes_cycle", "return True", "return False")],
+        schedules.ThreeEmittersInACycle,
+        "locks",
+        2,
+    ),
+    Mutant(
+        "waits for handlers are not entered in the graph",
+        [in_channel("_watch_locked", "watch.thread.waits.append(watch)", "pass")],
+        schedules.WaitForTurnAgainstWaitForHandler,
+        "locks",
+        2,
+    ),
+    Mutant(
+        "an event that is handed over is dropped",
+        [
+            in_channel(
+                "_arrive_locked", "if entry is not None:", "if entry is not None and not holder:"
+            )
+        ],
+        schedules.TwoEmittersInACycle,
+        "locks",
+        2,
+    ),
+    Mutant(
+        "the turn is not taken",
+        [in_channel("emit", "self.holder = me", "pass")],
+        schedules.TwoEmitsInOneOrder,
+        "lines",
+        2,
+    ),
+    Mutant(
+        "a removed listener is called by deliveries under way",
+        [Edit(_listener, "Listener.claim", "self.call = removed", "pass")],
+        schedules.OffOfOneToComeAgainstEmit,
+        "locks",
+        1,
+    ),
+    Mutant(
+        "off_and_wait does not wait",
+        [in_channel("_watch_locked", "return None", "return True")],
+        schedules.OffAndWaitAgainstEmit,
+        "locks",
+        2,
+    ),
+    Mutant(
+        "who waits for a handler announces it after having looked who runs it",
+        [
+            in_channel("_watch_locked", "self.watches.append(watch)", "pass"),
+            in_channel(
+                "_watch_locked",
+                "watch.thread.waits.append(watch)",
+                "watch.thread.waits.append(watch)\n            self.watches.append(watch)",
+            ),
+        ],
+        schedules.OffAndWaitForThatHandlerAlone,
+        "lines",
+        2,
+    ),
+    Mutant(
+        "an event emitted during a replay is delivered at once",
+        [in_channel("_keep_locked", "return True", "return False")],
+        schedules.OnDuringTwoEmitsOfOneThread,
+        "lines",
+        1,
+        ReplayEventEmitter,
+    ),
+]
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Generator[None]:
+    """Put the fault in, by compiling the edited source in the place of the original."""
+    sources: dict[str, tuple[ModuleType, str, int]] = {}
+    for edit in mutant.edits:
+        if edit.name not in sources:
+            lines, start = inspect.getsourcelines(_find(edit.module, edit.name))
+            sources[edit.name] = edit.module, textwrap.dedent("".join(lines)), start
+        module, source, start = sources[edit.name]
+        indented = textwrap.indent(source, "    " if "." in edit.name else "")
+        assert indented.count(edit.old) == 1, f"{edit.name} has changed: mend {mutant.fault!r}"
+        edited = textwrap.dedent(indented.replace(edit.old, edit.new))
+        sources[edit.name] = module, edited, start
+    patches = [
+        patch.object(*_owner(module, name), _compiled(module, source, start))
+        for name, (module, source, start) in sources.items()
+    ]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in patches:
+            each.stop()
+
+
+def _find(module: ModuleType, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _owner(module: ModuleType, name: str) -> tuple[Any, str]:
+    *owner, attribute = name.split(".")
+    return _find(module, owner[0]) if owner else module, attribute
+
+
+def _compiled(module: ModuleType, source: str, start: int) -> Any:
+    tree = ast.increment_lineno(ast.parse(source), start - 1)
+    names: dict[str, Any] = {}
+    # In the file of the original, so that the explorer takes its lines for the package's.
+    exec(  # noqa: S102 - the package's own source
+        compile(tree, str(module.__file__), "exec", dont_inherit=True),
+        vars(module),
+        names,
+    )
+    (function,) = names.values()
+    return function
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[each.fault for each in MUTANTS])
+def test_the_explorer_finds_the_fault(mutant: Mutant) -> None:
+    """Each walk that passes on the package fails on the mutant."""
+    with applied(mutant), pytest.raises(ScheduleError):
+        explore(
+            lambda: mutant.scenario(mutant.kind),
+            points=mutant.points,
+            preemptions=mutant.preemptions,
+            cap=20_000,
+        )

@@ -1,0 +1,605 @@
+"""`off_and_wait` waits for the handler it removes, for nothing else, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from support import (
+    PATIENCE,
+    Crew,
+    Ping,
+    Pong,
+    Stop,
+    assert_idle,
+    channel_of,
+    until_in_line,
+    until_waited_for,
+)
+
+from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
+
+EmitterType = type[EventEmitter[Any]]
+Wait = Callable[[EventEmitter[Any], Subscription[Any], float | None], bool]
+
+both_emitters = pytest.mark.parametrize("emitter_type", [EventEmitter, ReplayEventEmitter])
+
+
+def of_subscription(
+    emitter: EventEmitter[Any], subscription: Subscription[Any], timeout: float | None
+) -> bool:
+    """Wait as the owner of the subscription does."""
+    del emitter
+    return subscription.off_and_wait(timeout)
+
+
+def of_emitter(
+    emitter: EventEmitter[Any], subscription: Subscription[Any], timeout: float | None
+) -> bool:
+    """Wait as the owner of the emitter does."""
+    return emitter.off_and_wait(subscription, timeout)
+
+
+def of_all(
+    emitter: EventEmitter[Any], subscription: Subscription[Any], timeout: float | None
+) -> bool:
+    """Wait for all handlers of all event types."""
+    del subscription
+    return emitter.remove_all_listeners_and_wait(timeout=timeout)
+
+
+def of_event_type(
+    emitter: EventEmitter[Any], subscription: Subscription[Any], timeout: float | None
+) -> bool:
+    """Wait for all handlers of one event type."""
+    return emitter.remove_all_listeners_and_wait(subscription.event_type, timeout)
+
+
+all_ways = pytest.mark.parametrize("wait", [of_subscription, of_emitter, of_all, of_event_type])
+
+
+def ignore(event: object) -> None:
+    """Do nothing."""
+
+
+def run_live(crew: Crew, emitter: EventEmitter[Any], handler: Stop) -> Subscription[Any]:
+    """Have `handler` called by a thread that emits, and stop there."""
+    subscription = emitter.on(Ping, handler)
+    crew.run(emitter.emit, Ping())
+    handler.wait()
+    return subscription
+
+
+def run_once(crew: Crew, emitter: EventEmitter[Any], handler: Stop) -> Subscription[Any]:
+    """Have `handler` called by a thread that emits for the only time, and stop there."""
+    subscription = emitter.once(Ping, handler)
+    crew.run(emitter.emit, Ping())
+    handler.wait()
+    return subscription
+
+
+def run_queued(crew: Crew, emitter: EventEmitter[Any], handler: Stop) -> Subscription[Any]:
+    """Have `handler` called with an event that its thread found in the queue, and stop there."""
+    arrived = Stop()
+    first = emitter.on(Ping, arrived)
+    crew.run(emitter.emit, Ping())
+    arrived.wait()
+    first.off()
+    if isinstance(emitter, ReplayEventEmitter):
+        emitter.forget()
+    subscription = emitter.on(Ping, handler)
+    emitter.emit_nowait(Ping())
+    arrived.go()
+    handler.wait()
+    return subscription
+
+
+live_calls = pytest.mark.parametrize("run", [run_live, run_once, run_queued])
+Run = Callable[[Crew, EventEmitter[Any], Stop], Subscription[Any]]
+
+
+# Waiting
+
+
+@both_emitters
+@all_ways
+@live_calls
+def test_it_waits_until_the_handler_is_through(
+    crew: Crew, emitter_type: EmitterType, wait: Wait, run: Run
+) -> None:
+    """However it is called, and for whatever kind of call (G9).
+
+    1 the handler is stopped, 2 another thread waits for it, 3 the handler goes on.
+    """
+    emitter = emitter_type()
+    stop = Stop()
+    through: list[bool] = []
+    subscription = run(crew, emitter, stop)  # 1
+
+    def owner() -> bool:
+        waited = wait(emitter, subscription, None)
+        through.append(open_by_now.is_set())
+        return waited
+
+    open_by_now = threading.Event()
+    waiting = crew.run(owner)
+    until_waited_for(channel_of(emitter, Ping), 1)  # 2
+    assert not waiting.done()
+    assert not subscription.active
+    assert emitter.listener_count(Ping) == 0
+    open_by_now.set()
+    stop.go()  # 3
+    assert waiting.result(PATIENCE)
+    assert through == [True]
+    crew.join()
+    assert_idle(emitter)
+
+
+@all_ways
+def test_it_waits_for_a_replay_on_another_thread(crew: Crew, wait: Wait) -> None:
+    """The handler's events that came during the replay are not delivered any more (G9, G2).
+
+    1 a replay is stopped in its handler, 2 another thread emits, 3 and another waits, 4 go on.
+    """
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping(1))
+    stop = Stop()
+    heard: list[Ping] = []
+
+    def handler(event: Ping) -> None:
+        heard.append(event)
+        stop()
+
+    crew.run(emitter.on, Ping, handler)
+    stop.wait()  # 1
+    [subscription] = emitter.listeners(Ping)
+    emitter.emit(Ping(2))  # 2
+    waiting = crew.run(wait, emitter, subscription, None)
+    until_waited_for(channel_of(emitter, Ping), 1)  # 3
+    assert not waiting.done()
+    stop.go()  # 4
+    assert waiting.result(PATIENCE)
+    assert heard == [Ping(1)]
+    crew.join()
+    assert_idle(emitter)
+
+
+def test_it_waits_for_the_replay_of_a_once_handler(crew: Crew) -> None:
+    """Though that is never registered (G9, G7)."""
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping())
+    stop = Stop()
+    crew.run(emitter.once, Ping, stop)
+    stop.wait()
+    assert emitter.listeners(Ping) == ()
+    waiting = crew.run(emitter.remove_all_listeners_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)
+    assert not waiting.done()
+    stop.go()
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert_idle(emitter)
+
+
+@pytest.mark.parametrize("ending", ["return", "raise", "interrupt"])
+@both_emitters
+def test_it_waits_no_longer_however_the_handler_ends(
+    crew: Crew, emitter_type: EmitterType, ending: str
+) -> None:
+    """A handler that raises, and even one that is interrupted, is through (G9, G11)."""
+    emitter = emitter_type(on_error=ignore)
+    stop = Stop()
+
+    def handler(_: Ping) -> None:
+        stop()
+        if ending == "raise":
+            raise ValueError
+        if ending == "interrupt":
+            raise KeyboardInterrupt
+
+    def emit() -> None:
+        try:
+            emitter.emit(Ping())
+        except KeyboardInterrupt:
+            assert ending == "interrupt"
+
+    subscription = emitter.on(Ping, handler)
+    emitter.on(Ping, ignore)
+    crew.run(emit)
+    stop.wait()
+    waiting = crew.run(subscription.off_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)
+    stop.go()
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert_idle(emitter)
+
+
+# Waiting for that handler alone
+
+
+@both_emitters
+@pytest.mark.parametrize("queued", [False, True])
+def test_it_does_not_wait_for_the_rest_of_the_delivery(
+    crew: Crew, emitter_type: EmitterType, *, queued: bool
+) -> None:
+    """Only for its handler (G9).
+
+    1 the handler is stopped, 2 another thread waits, 3 the delivery goes on to the next handler,
+    which is stopped, 4 the wait is over.
+    """
+    emitter = emitter_type()
+    stop, rest = Stop(), Stop()
+    subscription = emitter.on(Ping, stop)
+    emitter.on(Ping, rest)
+    crew.run(emitter.emit, Ping(1))
+    stop.wait()  # 1
+    if queued:
+        emitter.emit_nowait(Ping(2))
+    waiting = crew.run(subscription.off_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)  # 2
+    stop.go()
+    rest.wait()  # 3
+    assert waiting.result(PATIENCE)  # 4
+    rest.go()
+    crew.join()
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_it_does_not_wait_for_other_handlers(crew: Crew, emitter_type: EmitterType) -> None:
+    """Not for one before it in the same delivery, nor for those of other event types (G9)."""
+    emitter = emitter_type()
+    ping, pong = Stop(), Stop()
+    heard: list[Ping] = []
+    emitter.on(Ping, ping)
+    subscription = emitter.on(Ping, heard.append)
+    emitter.on(Pong, pong)
+    crew.run(emitter.emit, Ping())
+    crew.run(emitter.emit, Pong())
+    ping.wait()
+    pong.wait()
+    assert subscription.off_and_wait()
+    ping.go()
+    pong.go()
+    crew.join()
+    assert heard == []
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_it_does_not_wait_for_another_registration_of_the_function(
+    crew: Crew, emitter_type: EmitterType
+) -> None:
+    """A subscription belongs to one registration, never to a function (G9)."""
+    emitter = emitter_type()
+    stop = Stop()
+    emitter.on(Ping, stop)
+    second = emitter.on(Ping, stop)
+    crew.run(emitter.emit, Ping())
+    stop.wait()
+    assert second.off_and_wait()
+    stop.go()
+
+
+def test_it_does_not_wait_for_another_replay(crew: Crew) -> None:
+    """Two replays are under way; the wait for one ends while the other is stopped (G9)."""
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping())
+    first, second = Stop(), Stop()
+    crew.run(emitter.on, Ping, first)
+    first.wait()
+    crew.run(emitter.on, Ping, second)
+    second.wait()
+    [subscription, _] = emitter.listeners(Ping)
+    waiting = crew.run(subscription.off_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)
+    first.go()
+    assert waiting.result(PATIENCE)
+    second.go()
+    crew.join()
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_it_does_not_wait_for_a_delivery_in_line(crew: Crew, emitter_type: EmitterType) -> None:
+    """Threads that wait for their turn do not call the handler any more (G9).
+
+    1 the handler is stopped, 2 another thread waits for its turn, 3 the owner waits, 4 go on.
+    """
+    emitter = emitter_type()
+    stop = Stop()
+    calls: list[Ping] = []
+
+    def handler(event: Ping) -> None:
+        calls.append(event)
+        stop()
+
+    subscription = emitter.on(Ping, handler)
+    crew.run(emitter.emit, Ping(1))
+    stop.wait()  # 1
+    crew.run(emitter.emit, Ping(2))
+    until_in_line(channel_of(emitter, Ping), 1)  # 2
+    waiting = crew.run(subscription.off_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)  # 3
+    stop.go()  # 4
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert calls == [Ping(1)]
+    assert_idle(emitter)
+
+
+# Not waiting
+
+
+@both_emitters
+@all_ways
+def test_it_returns_true_where_nothing_runs(emitter_type: EmitterType, wait: Wait) -> None:
+    """And again: it is idempotent (G8, G9)."""
+    emitter = emitter_type()
+    subscription = emitter.on(Ping, ignore)
+    emitter.emit(Ping())
+    assert wait(emitter, subscription, None)
+    assert emitter.listener_count(Ping) == 0
+    assert wait(emitter, subscription, 0)
+    assert_idle(emitter)
+
+
+@both_emitters
+@all_ways
+def test_handler_does_not_wait_for_itself(emitter_type: EmitterType, wait: Wait) -> None:
+    """No other thread runs it, so it may be freed when it returns (G9)."""
+    emitter = emitter_type()
+    waited: list[bool] = []
+
+    def handler(_: Ping) -> None:
+        [subscription] = emitter.listeners(Ping)
+        waited.append(wait(emitter, subscription, None))
+
+    emitter.on(Ping, handler)
+    emitter.emit(Ping())
+    emitter.emit(Ping())
+    assert waited == [True]
+    assert_idle(emitter)
+
+
+@all_ways
+def test_replayed_handler_does_not_wait_for_itself(wait: Wait) -> None:
+    """Its own thread replays to it (G9)."""
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping())
+    waited: list[bool] = []
+
+    def handler(_: Ping) -> None:
+        [subscription] = emitter.listeners(Ping)
+        waited.append(wait(emitter, subscription, None))
+
+    emitter.on(Ping, handler)
+    assert waited == [True]
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_handler_does_not_wait_for_a_handler_further_out_on_its_own_thread(
+    emitter_type: EmitterType,
+) -> None:
+    """The outer one waits for the inner one to return, on the same thread (G9)."""
+    emitter = emitter_type()
+    waited: list[bool] = []
+    outer = emitter.on(Ping, lambda _: emitter.emit(Pong()))
+    emitter.on(Pong, lambda _: waited.append(outer.off_and_wait()))
+    emitter.emit(Ping())
+    assert waited == [True]
+    assert_idle(emitter)
+
+
+# Timeouts
+
+
+@both_emitters
+@all_ways
+@live_calls
+@pytest.mark.parametrize("timeout", [0, 0.0, -1, float("-inf"), 1e-9])
+def test_it_returns_false_when_the_time_is_up(
+    crew: Crew, emitter_type: EmitterType, wait: Wait, run: Run, timeout: float
+) -> None:
+    """The listener is removed all the same, and nobody is left waiting (G9)."""
+    emitter = emitter_type()
+    stop = Stop()
+    subscription = run(crew, emitter, stop)
+    assert not wait(emitter, subscription, timeout)
+    assert emitter.listener_count(Ping) == 0
+    assert channel_of(emitter, Ping).watches == []
+    stop.go()
+    crew.join()
+    assert wait(emitter, subscription, timeout)
+    assert_idle(emitter)
+
+
+@both_emitters
+@pytest.mark.parametrize(
+    "timeout", [PATIENCE, threading.TIMEOUT_MAX * 2, sys.float_info.max, float("inf")]
+)
+def test_it_waits_for_as_long_as_it_was_told(
+    crew: Crew, emitter_type: EmitterType, timeout: float
+) -> None:
+    """Also where that is longer than what a lock can wait (G9)."""
+    emitter = emitter_type()
+    stop = Stop()
+    subscription = run_live(crew, emitter, stop)
+    waiting = crew.run(subscription.off_and_wait, timeout)
+    until_waited_for(channel_of(emitter, Ping), 1)
+    assert not waiting.done()
+    stop.go()
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert_idle(emitter)
+
+
+@all_ways
+@pytest.mark.parametrize("timeout", [10**400, -(10**400), True], ids=["huge", "-huge", "True"])
+def test_any_number_of_seconds_is_a_timeout(wait: Wait, timeout: float) -> None:
+    """Also one that no float can hold (G9)."""
+    emitter = EventEmitter[Ping]()
+    assert wait(emitter, emitter.on(Ping, ignore), timeout)
+
+
+@both_emitters
+@pytest.mark.parametrize(
+    ("timeout", "error"), [("1", TypeError), (object(), TypeError), (float("nan"), ValueError)]
+)
+def test_bad_timeout_is_refused_before_anything_is_removed(
+    emitter_type: EmitterType, timeout: Any, error: type[Exception]
+) -> None:
+    """A clear exception at the call that is wrong."""
+    emitter = emitter_type()
+    subscription = emitter.on(Ping, ignore)
+    for wait in (of_subscription, of_emitter, of_all, of_event_type):
+        with pytest.raises(error, match=r"^timeout must be None or a number of seconds"):
+            wait(emitter, subscription, timeout)
+    assert subscription.active
+
+
+# After an earlier off, several waiters, several event types
+
+
+@both_emitters
+@live_calls
+def test_it_waits_also_after_an_earlier_off(
+    crew: Crew, emitter_type: EmitterType, run: Run
+) -> None:
+    """Removed is not through (G9)."""
+    emitter = emitter_type()
+    stop = Stop()
+    subscription = run(crew, emitter, stop)
+    subscription.off()
+    assert not subscription.off_and_wait(0)
+    waiting = crew.run(subscription.off_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)
+    stop.go()
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_several_threads_wait_for_one_handler(crew: Crew, emitter_type: EmitterType) -> None:
+    """All are let go on; one that gave up before does not matter (G9)."""
+    emitter = emitter_type()
+    stop = Stop()
+    subscription = run_live(crew, emitter, stop)
+    waits: list[Future[bool]] = [
+        crew.run(subscription.off_and_wait),
+        crew.run(emitter.off_and_wait, subscription),
+        crew.run(emitter.remove_all_listeners_and_wait),
+    ]
+    until_waited_for(channel_of(emitter, Ping), 3)
+    assert not subscription.off_and_wait(0)
+    stop.go()
+    assert [wait.result(PATIENCE) for wait in waits] == [True] * 3
+    crew.join()
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_removing_all_waits_for_the_handlers_of_all_event_types(
+    crew: Crew, emitter_type: EmitterType
+) -> None:
+    """One after the other, whichever is through first (G9).
+
+    1 two handlers are stopped, 2 another thread waits for both, 3 one goes on, 4 the wait is not
+    over, 5 the other goes on.
+    """
+    emitter = emitter_type()
+    ping, pong = Stop(), Stop()
+    emitter.on(Ping, ping)
+    emitter.on(Pong, pong)
+    crew.run(emitter.emit, Ping())
+    crew.run(emitter.emit, Pong())
+    ping.wait()
+    pong.wait()  # 1
+    waiting = crew.run(emitter.remove_all_listeners_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)  # 2
+    ping.go()  # 3
+    until_waited_for(channel_of(emitter, Pong), 1)
+    assert not waiting.done()  # 4
+    pong.go()  # 5
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_removing_all_of_one_event_type_does_not_wait_for_another(
+    crew: Crew, emitter_type: EmitterType
+) -> None:
+    """Nor does it remove that one's listeners (G9)."""
+    emitter = emitter_type()
+    stop = Stop()
+    run_live(crew, emitter, stop)
+    emitter.on(Pong, ignore)
+    assert emitter.remove_all_listeners_and_wait(Pong)
+    assert emitter.event_types() == (Ping,)
+    stop.go()
+
+
+def test_removing_all_waits_for_the_live_call_and_the_replay_of_one_event_type(
+    crew: Crew,
+) -> None:
+    """Two threads run handlers of it, and the wait is for both (G9)."""
+    emitter = ReplayEventEmitter[Ping]()
+    live, replayed = Stop(), Stop()
+    run_live(crew, emitter, live)
+    crew.run(emitter.on, Ping, replayed)
+    replayed.wait()
+    waiting = crew.run(emitter.remove_all_listeners_and_wait)
+    channel = channel_of(emitter, Ping)
+    until_waited_for(channel, 1)
+    live.go()
+    crew.run(emitter.emit, Ping()).result(PATIENCE)  # the live call is over, and told of
+    assert not waiting.done()
+    assert not emitter.remove_all_listeners_and_wait(timeout=0)
+    replayed.go()
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_owner_may_free_what_the_handler_uses(crew: Crew, emitter_type: EmitterType) -> None:
+    """No call is running, nor does one start, after it returned True: 200 owners try it (G9)."""
+    emitter = emitter_type()
+    done = threading.Event()
+    broken: list[Ping] = []
+
+    def emit() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            emitter.emit(Ping(number))
+
+    for _ in range(2):
+        crew.run(emit)
+
+    def own() -> None:
+        for _ in range(100):
+            state = [True]
+
+            def handler(event: Ping, state: list[bool] = state) -> None:
+                broken.extend(event for _ in range(10) if not state[0])
+
+            subscription = emitter.on(Ping, handler)
+            assert subscription.off_and_wait()
+            state[0] = False
+
+    owners = [crew.run(own) for _ in range(2)]
+    for owner in owners:
+        owner.result(PATIENCE)
+    done.set()
+    crew.join()
+    assert broken == []
+    assert_idle(emitter)
