@@ -14,19 +14,20 @@ requests (see `_sections`). A method whose name ends in `_locked` runs as the st
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from functools import partial
 from time import monotonic
 from typing import Any, Final
 
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
-from ._listener import Handler, Listener, Replay, removed
+from ._listener import Handler, Listener, Replay
 from ._locks import Rank, new_lock, proved
-from ._sections import ThreadState, catch_up, leave, section, this_thread, waits_lock
+from ._sections import Doing, ThreadState, catch_up, leave, section, this_thread, waits_lock
 from ._turns import HandlerWait, Turn, TurnWait, closes_cycle, discard
 
 NOTHING: Final = object()
-"""In the place of an event: there is none."""
+"""In the place of an event: there is none. In the inbox: forget the latest event."""
 
 
 class Entry:
@@ -75,7 +76,7 @@ class Channel(Turn):
         """The latest event, where `replays`. Anybody may read it unlocked."""
         self.queue: deque[Entry] = deque()
         """Committed events that the holder of the turn is to deliver. Only a holder removes."""
-        self.inbox: list[Listener | Entry] = []
+        self.inbox: deque[Listener | Entry | object] = deque()
         """Requests of interrupting calls. Anybody appends, unlocked; only a section removes."""
         self.replaying: list[Listener] = []
         """The listeners whose replay is under way."""
@@ -98,47 +99,53 @@ class Channel(Turn):
         if not (self.listeners or self.inbox or self.queue or self.replays):
             return
         me = this_thread()
-        if me.inside or self.holder is not None:
+        if me.inside or self.holder is not None or me.waits:
             self._emit_in_line(me, Entry(event), wait=wait)
             return
         # The uncontended case: `_emit_in_line` with its two sections written out, as calls and
         # branches saved here are what an emitter's speed is made of.
-        snapshot = errors = None
+        snapshot = None
+        errors: list[Exception] = []
         try:
-            me.inside = True
-            self.mutex.acquire()
-            if self.holder is None and not self.queue and not self.inbox:
-                snapshot = self.snapshot
-                if snapshot is None:
-                    snapshot = self.snapshot = tuple(self.listeners)
-                if self.replays:
-                    _old, self.latest = self.latest, event
-                if snapshot:
-                    self.holder = me
-            self.mutex.release()
-            me.inside = False
-            if me.aside or me.litter:
-                catch_up(me)
-            if snapshot:
-                self._deliver(me, event, snapshot)
+            try:
                 me.inside = True
                 self.mutex.acquire()
-                if not (self.queue or self.line or self.inbox or self.watches or self.errors):
-                    self.holder = None
+                if self.holder is None and not self.queue and not self.inbox:
+                    snapshot = self.snapshot
+                    if snapshot is None:
+                        snapshot = self.snapshot = tuple(self.listeners)
+                    if self.replays:
+                        _old, self.latest = self.latest, event
+                    if snapshot:
+                        self.holder = me
                 self.mutex.release()
                 me.inside = False
                 if me.aside or me.litter:
                     catch_up(me)
-                if self.holder is me:
-                    errors = self._carry_on(me)
+                if snapshot:
+                    self._deliver(me, event, snapshot)
+                    me.inside = True
+                    self.mutex.acquire()
+                    if not (self.queue or self.line or self.inbox or self.watches or self.errors):
+                        self.holder = None
+                    self.mutex.release()
+                    me.inside = False
+                    if me.aside or me.litter:
+                        catch_up(me)
+                    if self.holder is me:
+                        errors = self.errors
+                        self._carry_on(me)
+            except BaseException:
+                self._abandon(me, me, errors, sys.getrecursionlimit())
+                raise
+            if errors:
+                raise_failures(self.event_type, errors)
         except BaseException:
-            leave(me, self.mutex)
-            self._abandon(me, me)
+            # Again, as that may have been cut short itself.
+            self._abandon(me, me, errors, sys.getrecursionlimit())
             raise
         if snapshot is None:
             self._emit_in_line(me, Entry(event), wait=wait)
-        elif errors:
-            raise_failures(self.event_type, errors)
 
     def flush(self, me: ThreadState) -> None:
         """Deliver what interrupting calls have emitted, unless another thread delivers anyway."""
@@ -150,20 +157,26 @@ class Channel(Turn):
                 self.inbox.append(entry)
             me.aside.append(self.flush)
             return
-        errors = None
+        errors: list[Exception] = []
         place = TurnWait(me, self)
         try:
-            mine = section(me, self.mutex, self._arrive_locked, place, entry, wait=wait)
-            while mine is None:
-                place.gate.wait()
-                mine = section(me, self.mutex, self._resume_locked, place, entry)
-            if mine:
-                errors = self._carry_on(me)
+            try:
+                mine = section(me, self.mutex, self._arrive_locked, place, entry, wait=wait)
+                while mine is None:
+                    place.gate.wait()
+                    mine = section(me, self.mutex, self._resume_locked, place, entry)
+                if mine:
+                    errors = self.errors
+                    self._carry_on(me)
+            except BaseException:
+                self._abandon(me, place, errors, sys.getrecursionlimit())
+                raise
+            if errors:
+                raise_failures(self.event_type, errors)
         except BaseException:
-            self._abandon(me, place)
+            # Again, as that may have been cut short itself.
+            self._abandon(me, place, errors, sys.getrecursionlimit())
             raise
-        if errors:
-            raise_failures(self.event_type, errors)
 
     def _arrive_locked(self, place: TurnWait, entry: Entry | None, *, wait: bool) -> bool | None:
         """Return True if the turn is ours now, False if its holder delivers, None to wait."""
@@ -208,13 +221,9 @@ class Channel(Turn):
 
     # Delivering, in turn
 
-    def _carry_on(self, me: ThreadState) -> list[Exception]:
-        """Deliver the queue, give the turn up; return what handlers raised during the turn."""
-        while True:
-            errors = self.errors
-            entry = section(me, self.mutex, self._next_locked, me)
-            if entry is None:
-                return errors
+    def _carry_on(self, me: ThreadState) -> None:
+        """Deliver the queue, then give the turn up."""
+        while (entry := section(me, self.mutex, self._next_locked, me)) is not None:
             self._deliver(me, entry.event, entry.snapshot, entry)
 
     def _next_locked(self, me: ThreadState) -> Entry | None:
@@ -230,7 +239,7 @@ class Channel(Turn):
         self.pass_on_locked()
         return None
 
-    def _deliver(
+    def _deliver(  # noqa: C901
         self,
         me: ThreadState,
         event: object,
@@ -251,12 +260,16 @@ class Channel(Turn):
                 try:
                     if not listener.special:
                         (call := listener.call)(event)
-                    elif listener.once:
-                        (call := self._claim(me, listener))(event)
-                    elif not section(me, self.mutex, self._keep_locked, listener, event):
+                    elif listener.take is not None:
+                        proved(listener)
+                        # The iterator takes it out, not a call, after which a signal could come.
+                        for call in iter(listener.take, None): call(event)  # noqa: E701  # fmt: skip
+                    elif not section(me, self.mutex, self._keep_locked, listener, event, entry):
                         (call := listener.call)(event)
                 except Exception as error:
                     self._failed(call, event, error, self.errors)
+                if listener.take is not None:
+                    self.inbox.append(listener)
                 if entry is not None:
                     entry.snapshot = ()
                 call = None  # let go of here, not between the look-up and the call of the next
@@ -266,20 +279,14 @@ class Channel(Turn):
             raise
         self.running = None
 
-    def _claim(self, me: ThreadState, listener: Listener) -> Handler:
-        """Return the handler of a once-listener to the first who asks (G7)."""
-        handler = listener.claim()
-        if handler is None:
-            return removed
-        self.inbox.append(listener)
-        section(me, self.mutex, self._settle_locked, me)
-        return proved(handler)
-
-    def _keep_locked(self, listener: Listener, event: object) -> bool:
+    def _keep_locked(self, listener: Listener, event: object, entry: Entry | None) -> bool:
         """Leave `event` to the thread that still replays to `listener`, if one does (G2)."""
-        if listener.replay is None or not listener.active:
+        replay = listener.replay
+        if replay is None or not listener.active:
             return False
-        listener.replay.events.append(event)
+        entry = entry or Entry(event)
+        # In one step, with no call in it: what is kept has begun.
+        replay.events += (event,); entry.snapshot = ()  # noqa: E702  # fmt: skip
         return True
 
     def _failed(
@@ -297,11 +304,27 @@ class Channel(Turn):
         except Exception as second:
             errors.append(annotated(HandlerFailure(event, self.on_error, second)))
 
-    def _abandon(self, me: ThreadState, holder: ThreadState | TurnWait) -> None:
-        """Leave the line or give the turn up, where what was raised ends this call early."""
-        errors = section(me, self.mutex, self._abandon_locked, holder)
-        while errors:
-            report_unraisable(errors.pop(0))
+    def _abandon(
+        self,
+        me: ThreadState,
+        holder: ThreadState | TurnWait,
+        errors: list[Exception],
+        limit: int,
+    ) -> None:
+        """Leave the line or give the turn up, where what was raised ends this call early.
+
+        Done twice it does what is left. It may need more stack than what has failed, as where a
+        handler recurses without end: hence the room above the recursion limit.
+        """
+        sys.setrecursionlimit(limit + 100)
+        try:
+            leave(me, self.mutex)
+            left = section(me, self.mutex, self._abandon_locked, holder)
+            for each in (left, errors):
+                while each:
+                    report_unraisable(each.pop(0))
+        finally:
+            sys.setrecursionlimit(limit)
 
     def _abandon_locked(self, holder: ThreadState | TurnWait) -> list[Exception]:
         if isinstance(holder, TurnWait):
@@ -335,9 +358,15 @@ class Channel(Turn):
             if listener.replay is not None:
                 self._replay(listener, me)
         except BaseException:
-            self.remove(listener)
-            section(me, self.mutex, self._end_replay_locked, me, listener)
+            self.withdraw(listener)
             raise
+
+    def withdraw(self, listener: Listener) -> None:
+        """Remove a listener whose registration failed, with its replay."""
+        me = this_thread()
+        self.remove(listener)
+        if not me.inside:
+            section(me, self.mutex, self._end_replay_locked, me, listener)
 
     def _settle_locked(self, me: ThreadState) -> None:
         """Do what the inbox asks for, in order. Cut short at any line it can be done again."""
@@ -346,12 +375,15 @@ class Channel(Turn):
             me.litter.append(item)
             if isinstance(item, Entry):
                 self._commit_locked(me, item)
+            elif not isinstance(item, Listener):
+                me.litter.append(self.latest)
+                self.latest = NOTHING
             elif item.active:
                 self._register_locked(me, item)
             elif item in self.listeners:
                 self._changed_locked(me)
                 del self.listeners[item]
-            del self.inbox[0]
+            self.inbox.popleft()
 
     def _changed_locked(self, me: ThreadState) -> None:
         me.litter.append(self.snapshot)
@@ -360,20 +392,16 @@ class Channel(Turn):
     def _register_locked(self, me: ThreadState, listener: Listener) -> None:
         """Look at the latest event and register, in one step for all others (G1)."""
         replay = listener.replay
-        if listener in self.listeners:
+        if listener in self.listeners or listener in self.replaying:
             return
         if replay is not None and self.latest is NOTHING:
             listener.replay = None
             listener.special = listener.once
         elif replay is not None:
-            me.litter.append(replay.events)
             replay.events = deque([self.latest])
-            if listener not in self.replaying:
-                self.replaying.append(listener)
+            self.replaying.append(listener)
             if listener.once:
-                # The replay is its only event (G7): it is never registered.
-                replay.handler = listener.claim()
-                return
+                return  # the replay is its only event (G7): it is never registered
         self._changed_locked(me)
         self.listeners[listener] = None
 
@@ -385,19 +413,22 @@ class Channel(Turn):
             event = section(me, self.mutex, self._replayed_locked, me, listener)
             if event is NOTHING:
                 return
-            once = None if listener.replay is None else listener.replay.handler
             try:
-                (handler := listener.call if once is None else proved(once))(event)
+                if listener.take is None:
+                    (handler := listener.call)(event)
+                else:
+                    proved(listener)
+                    for handler in iter(listener.take, None): handler(event)  # noqa: E701  # fmt: skip
             except Exception as error:
                 self._failed(handler, event, error, errors)
-            handler = once = None
+            handler = None
         raise_failures(self.event_type, errors)
 
     def _replayed_locked(self, me: ThreadState, listener: Listener) -> Any:
         """Return the next event of a replay, or end the replay and return NOTHING."""
         self._settle_locked(me)
         replay = listener.replay
-        if replay is not None and replay.events and (listener.active or replay.handler is not None):
+        if replay is not None and replay.events and listener.active:
             return replay.events.popleft()
         self._end_replay_locked(me, listener)
         return NOTHING
@@ -431,9 +462,12 @@ class Channel(Turn):
     def active_listeners(self) -> tuple[Listener, ...]:
         """Return the listeners that are registered now, in the order of registration."""
         me = this_thread()
-        if me.inside:
-            return tuple(each for each in self.listeners.copy() if each.active)
-        return section(me, self.mutex, self._active_locked, me)
+        if not me.inside:
+            found = section(me, self.mutex, self._active_locked, me)
+        else:
+            asked = [each for each in self.inbox.copy() if isinstance(each, Listener)]
+            found = tuple(self.listeners.copy() | dict.fromkeys(asked))
+        return tuple([each for each in found if each.active])
 
     def _active_locked(self, me: ThreadState) -> tuple[Listener, ...]:
         self._settle_locked(me)
@@ -451,16 +485,9 @@ class Channel(Turn):
     def forget(self) -> None:
         """Drop the latest event."""
         me = this_thread()
-        if me.inside:
-            me.litter.append(self.latest)
-            self.latest = NOTHING
-        else:
-            section(me, self.mutex, self._forget_locked, me)
-
-    def _forget_locked(self, me: ThreadState) -> None:
-        self._settle_locked(me)
-        me.litter.append(self.latest)
-        self.latest = NOTHING
+        self.inbox.append(NOTHING)
+        if not me.inside:
+            section(me, self.mutex, self._settle_locked, me)
 
     # Waiting for handlers
 
@@ -485,12 +512,14 @@ class Channel(Turn):
             raise
         return over
 
-    def _calls_locked(self) -> list[tuple[Listener, ThreadState]]:
-        """Return the calls of handlers under way, each with its thread."""
-        calls = [(each, each.replay.thread) for each in self.replaying if each.replay is not None]
+    def _calls_locked(self) -> list[tuple[Listener, Doing]]:
+        """Return the calls of handlers under way, each with who calls."""
+        calls: list[tuple[Listener, Doing]] = [
+            (each, each.replay) for each in self.replaying if each.replay is not None
+        ]
         running, holder = self.running, self.holder
         if running is not None and holder is not None:
-            calls.append((running, holder.thread))
+            calls.append((running, holder))
         return calls
 
     def _watch_locked(self, watch: HandlerWait, listener: Listener | None) -> bool | None:
@@ -498,15 +527,16 @@ class Channel(Turn):
         self.watches.append(watch)  # before `running` is read, see there
         with waits_lock:
             watch.calls = [
-                (each, thread)
-                for each, thread in self._calls_locked()
-                if (listener is None or each is listener) and thread is not watch.thread
+                (each, caller)
+                for each, caller in self._calls_locked()
+                if (listener is None or each is listener) and caller.thread is not watch.thread
             ]
             if not watch.calls:
                 return True
             if closes_cycle(watch.thread, watch.blockers()):
                 return False
             watch.thread.waits.append(watch)
+            watch.thread.clock += 1
         return None
 
     def _over_locked(self, watch: HandlerWait) -> bool | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +28,6 @@ from ._errors import (
     undeclared,
 )
 from ._listener import new_listener
-from ._locks import proved
 from ._subscription import Subscription, deadline_of
 
 T = TypeVar("T")
@@ -78,6 +76,8 @@ class EventEmitter(Generic[E]):
             if not callable(on_error):
                 raise not_an_error_handler(on_error)
             self.__dict__["_eventemitter_on_error"] = on_error
+            for channel in self._eventemitter_channels.values():
+                channel.on_error = on_error  # used before this ran
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         # A shallow copy would share the channels. Asks the subclass's own __getstate__ first.
@@ -156,9 +156,9 @@ class EventEmitter(Generic[E]):
         if not callable(handler):
             raise not_callable("off", which, handler)
         if channel is not None:
-            equal = proved(operator.eq)
             for listener in reversed(channel.active_listeners()):
-                if equal(listener.handler, handler) and channel.remove(listener):
+                found = listener.handler
+                if (found is handler or found == handler) and channel.remove(listener):
                     return True
         return False
 
@@ -308,7 +308,7 @@ class EventEmitter(Generic[E]):
             channel.add(listener)
             return Subscription[Any](channel, listener)
         except BaseException:
-            channel.remove(listener)  # nobody else could
+            channel.withdraw(listener)  # nobody else could
             raise
 
     def _eventemitter_decorate(self, call: str, event_type: type, handler: F, *, once: bool) -> F:

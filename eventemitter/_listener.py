@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ._locks import CHECKING, proved
@@ -19,33 +20,35 @@ def removed(event: object, /) -> None:
 class Replay:
     """The events that a listener still has to be told by the thread that registers it."""
 
-    __slots__ = ("events", "handler", "thread")
+    __slots__ = ("events", "since", "thread")
 
     def __init__(self, thread: ThreadState) -> None:
         self.thread = thread
+        self.since = thread.clock
         self.events: deque[Any] = deque()
         """The latest event, then those emitted during the replay. Guarded by the mutex."""
-        self.handler: Handler | None = None
-        """What a once-listener calls, which the replay has claimed."""
 
 
 class Listener:
     """A registered handler.
 
     `cell` decides who may have the handler: it holds the handler until somebody takes it out, to
-    call it for the only time or to remove it. One step of the list, so that exactly one of all
-    comers gets it, also one that interrupts another (G7, G8).
+    call it for the only time or to remove it. One step of the dictionary, so that exactly one of
+    all comers gets it, also one that interrupts another (G7, G8).
     """
 
-    __slots__ = ("call", "cell", "once", "replay", "special")
+    __slots__ = ("call", "cell", "once", "replay", "special", "take")
 
     call: Handler
 
     def __init__(self, handler: Handler, *, once: bool) -> None:
-        self.call = handler
+        self.call = removed if once else handler
         """What a delivery calls. Looked up and called on one line, between whose two halves nothing
-        can come: a call that has not begun when `off()` returns does not begin (G8)."""
-        self.cell = [handler]
+        can come: a call that has not begun when `off()` returns does not begin (G8). `take` serves
+        once-listeners in the same way."""
+        self.cell = {"handler": handler}
+        self.take = partial(self.cell.pop, "handler", None) if once else None
+        """Takes the handler of a once-listener; returns None to all but the first."""
         self.once = once
         self.replay: Replay | None = None
         """The replay under way. Guarded by the mutex of the channel."""
@@ -59,18 +62,12 @@ class Listener:
     @property
     def handler(self) -> Handler | None:
         """The handler, or None once it has been taken out."""
-        try:
-            return self.cell[0]
-        except IndexError:
-            return None
+        return self.cell.get("handler")
 
     def claim(self) -> Handler | None:
         """Take the handler out; return None if somebody else has had it."""
         self.call = removed
-        try:
-            return self.cell.pop()
-        except IndexError:
-            return None
+        return self.cell.pop("handler", None)
 
 
 class CheckedListener(Listener):

@@ -27,16 +27,34 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+class Doing(Protocol):
+    """Something that a thread does, which others wait for. What it began earlier is no part of it.
+
+    A handler in a signal handler, say, does not depend on the wait that the signal interrupted.
+    """
+
+    @property
+    def thread(self) -> ThreadState: ...
+
+    @property
+    def since(self) -> int:
+        """The thread's clock when it began: waits older than that do not keep it from going on."""
+        ...
+
+
 class Wait(Protocol):
     """One wait of one thread, as the wait graph sees it."""
 
-    def blockers(self) -> list[ThreadState]: ...
+    level: int
+    """The thread's clock when the wait began."""
+
+    def blockers(self) -> list[Doing]: ...
 
 
 class ThreadState:
     """What the package knows of one thread."""
 
-    __slots__ = ("__weakref__", "aside", "inside", "litter", "waits")
+    __slots__ = ("__weakref__", "aside", "clock", "inside", "litter", "since", "waits")
 
     def __init__(self) -> None:
         self.inside = False
@@ -47,6 +65,10 @@ class ThreadState:
         """What a section let go of. Dropped outside, as that may run finalizers (G6)."""
         self.waits: list[Wait] = []
         """What the thread waits for, outermost first. Guarded by `waits_lock`."""
+        self.clock = 1
+        """Counts the waits of the thread. Only that thread uses this field."""
+        self.since = 0
+        """As the holder of a turn: all waits of the thread keep it from going on."""
 
     @property
     def thread(self) -> ThreadState:
@@ -89,7 +111,16 @@ def section(
         mutex.release()
         me.inside = False
     except BaseException:
-        leave(me, mutex)
+        # Not `leave`: where the stack is full, no function could be called here that was not
+        # called above.
+        for lock in (waits_lock, mutex):
+            try:
+                lock.release()
+            except RuntimeError:
+                pass  # it was not held
+        me.inside = False
+        if me.aside:
+            catch_up(me)
         raise
     if me.aside or me.litter:
         catch_up(me)
@@ -113,8 +144,12 @@ def catch_up(me: ThreadState) -> None:
     """
     me.litter.clear()
     while me.aside:
-        action = me.aside.pop(0)
+        action = me.aside[0]
         try:
+            del me.aside[0]
             action(me)
         except Exception as error:
             report_unraisable(error)
+        except BaseException:
+            me.aside.insert(0, action)  # done twice it does what is left
+            raise

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ._channel import Channel
 from ._errors import name_of, not_a_timeout
-from ._listener import Listener
+from ._listener import Listener, removed
 
 T = TypeVar("T")
 
@@ -90,10 +90,20 @@ class Subscription(Generic[T]):
     def __hash__(self) -> int:
         return hash(self.listener)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy belongs to no emitter, as an emitter's copy has no listeners.
+        return (_inactive, (self.event_type,))
+
     def __repr__(self) -> str:
         handler = self.handler
         state = "inactive" if handler is None else f"calls {name_of(handler)}"
         return f"<Subscription to {self.event_type.__qualname__}: {state}>"
+
+
+def _inactive(event_type: type[T]) -> Subscription[T]:
+    listener = Listener(removed, once=False)
+    listener.claim()
+    return Subscription(Channel(event_type, replays=False, on_error=None), listener)
 
 
 def deadline_of(timeout: float | None) -> float | None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable
 from typing import TypeVar
 
-from ._sections import ThreadState, waits_lock
+from ._sections import Doing, ThreadState, waits_lock
 
 _T = TypeVar("_T")
 
@@ -45,16 +45,17 @@ class Gate:
 class TurnWait:
     """A thread's place in the line for a turn, and its hold on the turn afterwards."""
 
-    __slots__ = ("gate", "thread", "turn")
+    __slots__ = ("gate", "level", "since", "thread", "turn")
 
     def __init__(self, thread: ThreadState, turn: Turn) -> None:
         self.thread = thread
         self.turn = turn
+        self.since = self.level = thread.clock
         self.gate: Gate
         """Made for a place in the line, which most emits never take."""
 
-    def blockers(self) -> list[ThreadState]:
-        """Return whom the thread waits for: the holder, and all who are in front of it."""
+    def blockers(self) -> list[Doing]:
+        """Return what the thread waits for: the holder, and all who are in front of it."""
         line = self.turn.line
         return self.turn.ahead(line.index(self) if self in line else len(line))
 
@@ -62,17 +63,18 @@ class TurnWait:
 class HandlerWait:
     """A thread that waits until certain calls of handlers are over."""
 
-    __slots__ = ("calls", "gate", "thread")
+    __slots__ = ("calls", "gate", "level", "thread")
 
     def __init__(self, thread: ThreadState) -> None:
         self.thread = thread
+        self.level = thread.clock
         self.gate = Gate()
-        self.calls: list[tuple[object, ThreadState]] = []
-        """What is waited for: a listener, and the thread that calls it. Guarded by `waits_lock`."""
+        self.calls: list[tuple[object, Doing]] = []
+        """What is waited for: a listener, and who calls it. Guarded by `waits_lock`."""
 
-    def blockers(self) -> list[ThreadState]:
-        """Return the threads that run the handlers."""
-        return [thread for _, thread in self.calls]
+    def blockers(self) -> list[Doing]:
+        """Return who calls the handlers."""
+        return [caller for _, caller in self.calls]
 
 
 class Turn:
@@ -91,10 +93,10 @@ class Turn:
         self.line: list[TurnWait] = []
         """Who waits for the turn, first come first."""
 
-    def ahead(self, place: int) -> list[ThreadState]:
-        """Return the threads in front of this place in the line."""
-        holder = [] if self.holder is None else [self.holder.thread]
-        return holder + [wait.thread for wait in self.line[:place]]
+    def ahead(self, place: int) -> list[Doing]:
+        """Return who is in front of this place in the line."""
+        holder: list[Doing] = [] if self.holder is None else [self.holder]
+        return [*holder, *self.line[:place]]
 
     def line_up_locked(self, wait: TurnWait) -> bool:
         """Enter the line; return False instead where waiting would close a cycle (G10)."""
@@ -104,6 +106,7 @@ class Turn:
             wait.gate = Gate()
             self.line.append(wait)
             wait.thread.waits.append(wait)
+            wait.thread.clock += 1
         return True
 
     def pass_on_locked(self) -> None:
@@ -129,17 +132,19 @@ class Turn:
             discard(wait.thread.waits, wait)
 
 
-def closes_cycle(me: ThreadState, blockers: Iterable[ThreadState]) -> bool:
+def closes_cycle(me: ThreadState, blockers: Iterable[Doing]) -> bool:
     """Return whether `me`, waiting for `blockers`, would wait for itself. `waits_lock` is held."""
-    seen: set[ThreadState] = set()
+    seen: set[Doing] = set()
     found = list(blockers)
     while found:
-        thread = found.pop()
-        if thread is me:
+        doing = found.pop()
+        if doing.thread is me:
             return True
-        if thread not in seen:
-            seen.add(thread)
-            found.extend(each for wait in thread.waits for each in wait.blockers())
+        if doing not in seen:
+            seen.add(doing)
+            for wait in doing.thread.waits:
+                if wait.level >= doing.since:
+                    found.extend(wait.blockers())
     return False
 
 

@@ -54,9 +54,9 @@ MUTANTS = [
             in_channel("emit", "_old, self.latest = self.latest, event", "pass"),
             in_channel(
                 "emit",
-                "            if snapshot:\n                self._deliver",
-                "            if self.replays:\n                self.latest = event\n"
-                "            if snapshot:\n                self._deliver",
+                "                if snapshot:\n                    self._deliver",
+                "                if self.replays:\n                    self.latest = event\n"
+                "                if snapshot:\n                    self._deliver",
             ),
         ],
         schedules.OnAgainstEmit,
@@ -67,7 +67,7 @@ MUTANTS = [
     Mutant(
         "the snapshot is taken before the mutex",
         [
-            in_channel("emit", "snapshot = errors = None", "errors = None; early = self.snapshot"),
+            in_channel("emit", "snapshot = None\n", "snapshot = None; early = self.snapshot\n"),
             in_channel("emit", "snapshot = self.snapshot\n", "snapshot = early\n"),
             in_channel("emit", "self.holder is None and not", "self.holder is None or not"),
         ],
@@ -77,8 +77,10 @@ MUTANTS = [
         ReplayEventEmitter,
     ),
     Mutant(
-        "a once-listener is claimed after its call",
-        [in_channel("_claim", "listener.claim()", "listener.handler")],
+        "a once-listener is called without being claimed",
+        [
+            in_channel("_deliver", "iter(listener.take, None)", "listener.cell.copy().values()"),
+        ],
         schedules.OnceAgainstTwoEmits,
         "locks",
         1,

@@ -969,35 +969,6 @@ def test_once_handler_that_off_met_is_either_removed_or_called(
     force(crew, make)
 
 
-@both_emitters
-def test_two_threads_at_the_line_that_claims_agree(
-    crew: Crew, emitter_type: EmitterType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An emit and an off that claim at the same moment: one of them has the handler (G7).
-
-    1 both threads meet in front of the claim, 2 both claim.
-    """
-    meeting = threading.Barrier(2)
-    claim = Listener.claim
-
-    def claim_together(self: Listener) -> object:
-        meeting.wait(PATIENCE)
-        return claim(self)
-
-    emitter = emitter_type()
-    for number in range(100):
-        heard: list[Ping] = []
-        subscription = emitter.once(Ping, heard.append)
-        with monkeypatch.context() as patch:
-            patch.setattr(Listener, "claim", claim_together)
-            crew.run(emitter.emit, Ping(number))
-            was_removed = crew.run(subscription.off).result(PATIENCE)
-            crew.join()
-        assert len(heard) == (0 if was_removed else 1)
-        if isinstance(emitter, ReplayEventEmitter):
-            emitter.forget()
-
-
 # G8
 
 
