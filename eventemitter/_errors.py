@@ -64,10 +64,10 @@ def raise_failures(event_type: type, errors: list[Exception]) -> None:
     """
     count = "1 handler" if len(errors) == 1 else f"{len(errors)} handlers"
     group = ExceptionGroup(f"{count} of {event_type.__qualname__} raised", [*errors])
-    errors.clear()
     try:
         raise group
     finally:
+        errors.clear()
         del group
 
 

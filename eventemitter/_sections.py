@@ -54,13 +54,24 @@ class Wait(Protocol):
 class ThreadState:
     """What the package knows of one thread."""
 
-    __slots__ = ("__weakref__", "aside", "clock", "inside", "litter", "since", "waits")
+    __slots__ = (
+        "__weakref__",
+        "aside",
+        "catching_up",
+        "clock",
+        "inside",
+        "litter",
+        "since",
+        "waits",
+    )
 
     def __init__(self) -> None:
         self.inside = False
         """Whether the thread may hold a lock of the package. Only that thread uses this field."""
         self.aside: list[Callable[[ThreadState], object]] = []
         """What calls that found the thread inside left to do. Only that thread uses this field."""
+        self.catching_up = False
+        """Whether the thread does what was put aside. Only that thread uses this field."""
         self.litter: list[object] = []
         """What a section let go of. Dropped outside, as that may run finalizers (G6)."""
         self.waits: list[Wait] = []
@@ -143,13 +154,26 @@ def catch_up(me: ThreadState) -> None:
     A failure is nobody's to catch here: the call that it belongs to has returned.
     """
     me.litter.clear()
-    while me.aside:
-        action = me.aside[0]
+    if me.catching_up:
+        return  # in order, and not one inside the other, however many there are
+    try:
         try:
-            del me.aside[0]
-            action(me)
-        except Exception as error:
-            report_unraisable(error)
-        except BaseException:
-            me.aside.insert(0, action)  # done twice it does what is left
-            raise
+            me.catching_up = True
+            while me.aside:
+                _do_first(me)
+        finally:
+            me.catching_up = False
+    finally:
+        me.catching_up = False  # again, as that may have been cut short itself
+
+
+def _do_first(me: ThreadState) -> None:
+    action = me.aside[0]
+    try:
+        del me.aside[0]
+        action(me)
+    except Exception as error:
+        report_unraisable(error)
+    except BaseException:
+        me.aside.insert(0, action)  # done twice it does what is left
+        raise
