@@ -66,8 +66,10 @@ def raise_failures(event_type: type, errors: list[Exception]) -> None:
     group = ExceptionGroup(f"{count} of {event_type.__qualname__} raised", [*errors])
     try:
         raise group
-    finally:
+    except ExceptionGroup:
         errors.clear()
+        raise
+    finally:
         del group
 
 

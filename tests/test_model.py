@@ -363,7 +363,7 @@ def test_a_random_program_runs_as_in_the_model(kind: Emitter, program: Program) 
 @pytest.mark.deep
 @pytest.mark.timeout(900)
 @both_kinds
-@settings(exactly_repeatable, max_examples=20_000)
+@settings(exactly_repeatable, max_examples=4_000)
 @given(program=programs)
 def test_many_random_programs_run_as_in_the_model(kind: Emitter, program: Program) -> None:
     """The same, for as many programs as there is time for."""

@@ -23,7 +23,7 @@ PACKAGE = Path(eventemitter.__file__).parent
 Emitter = type[EventEmitter[Any]]
 Points = Literal["lines", "polls"]
 
-CALLS = ["on", "once", "off", "emit", "emit_nowait", "emit_other"]
+CALLS = ["on", "once", "off", "emit", "emit_nowait", "emit_other", "on_and_off"]
 OTHER_CALLS = ["off_and_wait", "remove_all_listeners", "listener_count", "off_by_handler"]
 
 both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
@@ -46,7 +46,7 @@ class World:
         self.others: list[int] = []
         self.victims: list[list[int]] = []
         self.victim_subscriptions: list[Subscription[Ping]] = []
-        self.removed: list[tuple[list[int], int]] = []
+        self.removed: list[tuple[list[Any], int]] = []
         self.victims_removed = 0
         self.late: list[list[int]] = []
         self.late_once: list[list[int]] = []
@@ -86,6 +86,12 @@ class World:
         seen = self.victims[victim]
         self.removed.append((seen, len(seen)))
         self.victims_removed += 1
+
+    def _on_and_off(self, _: int) -> None:
+        seen: list[Ping] = []
+        self.emitter.on(Ping, seen.append)
+        assert self.emitter.off(Ping, seen.append), "a listener was not found again"
+        self.removed.append((seen, len(seen)))
 
     def _off_by_handler(self, _: int) -> None:
         handler = self.victim_subscriptions[0].handler

@@ -63,7 +63,6 @@ def test_guarantees_hold_for_every_order_of_lines(scenario: type[Explored], kind
     walk(scenario, kind, "lines", 1)
 
 
-@both_kinds
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -72,11 +71,9 @@ def test_guarantees_hold_for_every_order_of_lines(scenario: type[Explored], kind
         if each not in WITHOUT_INSTRUCTIONS
     ],
 )
-def test_guarantees_hold_for_every_order_of_instructions(
-    scenario: type[Explored], kind: Emitter
-) -> None:
+def test_guarantees_hold_for_every_order_of_instructions(scenario: type[Explored]) -> None:
     """With at most one preemption, at every bytecode instruction of the package."""
-    walk(scenario, kind, "instructions", 1)
+    walk(scenario, ReplayEventEmitter, "instructions", 1)
 
 
 @pytest.mark.deep
@@ -92,10 +89,9 @@ def test_guarantees_hold_for_every_order_of_lock_operations_without_bound(
 
 @pytest.mark.deep
 @pytest.mark.timeout(900)
-@both_kinds
 @pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each not in THREE_THREADS])
 def test_guarantees_hold_for_every_order_of_lines_with_two_preemptions(
-    scenario: type[Explored], kind: Emitter
+    scenario: type[Explored],
 ) -> None:
     """With at most two preemptions, at every line of the package."""
-    walk(scenario, kind, "lines", 2)
+    walk(scenario, ReplayEventEmitter, "lines", 2)
