@@ -10,9 +10,9 @@ No user code runs while any of them is held. So no cycle of threads that wait fo
 about, whatever handlers do: every chain of waiting threads ends in one that holds a lock and waits
 for none, and it runs nothing but a few lines of this package.
 
-Waiting for a turn or for a handler is another matter: `_turns` keeps that free of deadlock. A thread
-does so with none of these locks held; the lock in a `Gate` there is a signal to one thread, which
-nobody takes to guard anything, and so has no rank.
+Waiting for a turn or for a handler is another matter: `_turns` keeps that free of deadlock. That is
+done with none of these locks held. The lock in a `Gate` there guards nothing; it is how one thread
+lets another go on, and so has no rank.
 
 With EVENTEMITTER_CHECK_LOCKS=1 or `python -X dev` each lock is a `CheckedLock`; otherwise it is the
 bare `threading.RLock`. Re-entrant, because only such a lock knows its owner: a critical section cut
