@@ -36,10 +36,10 @@ class Gate:
             self._shut.release()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the gate is open, at most `timeout` seconds; return whether it was."""
+        """Wait until the gate is open, at most `timeout` > 0 seconds; return whether it was."""
         if timeout is None:
             return self._shut.acquire()
-        return self._shut.acquire(timeout=min(max(timeout, 0), threading.TIMEOUT_MAX))
+        return self._shut.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
 
 class TurnWait:

@@ -280,31 +280,17 @@ class OffAndWaitAgainstEmit(Explored):
         assert self.freed
 
 
-class OffAndWaitForThatHandlerAlone(Explored):
+class OffAndWaitForThatHandlerAlone(OffAndWaitAgainstEmit):
     """G9: the wait ends when the handler is through, though the next one waits for that."""
 
     def prepare(self) -> None:
-        self.freed = False
+        super().prepare()
         self.through = Event()
-        self.owner = self.emitter.on(Ping, self.use)
         self.emitter.on(Ping, lambda _: self.through.wait())
-        self.threads = [self.emits(1), self.free]
-
-    def use(self, _: Ping) -> None:
-        """Use what the owner frees."""
-        assert not self.freed
-        pause()
-        assert not self.freed
 
     def free(self) -> None:
-        """Free it."""
-        assert self.owner.off_and_wait()
-        self.freed = True
+        super().free()
         self.through.set()
-
-    def check(self) -> None:
-        super().check()
-        assert self.freed
 
 
 class TwoEmittersInACycle(Explored):
