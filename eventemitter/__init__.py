@@ -1,13 +1,18 @@
-"""Emit events exactly: typed, replaying, safe under threads, signals and finalizers."""
+"""Emit events exactly: typed, replaying, safe under threads, asyncio, signals and finalizers."""
 
 from ._emitter import EventEmitter, ReplayEventEmitter
-from ._errors import HandlerFailure, LockOrderError
+from ._errors import HandlerFailure, LockOrderError, StreamOverflow
+from ._expectation import Expectation
+from ._stream import EventStream
 from ._subscription import Subscription
 
 __all__ = [
     "EventEmitter",
+    "EventStream",
+    "Expectation",
     "HandlerFailure",
     "LockOrderError",
     "ReplayEventEmitter",
+    "StreamOverflow",
     "Subscription",
 ]

@@ -3,10 +3,10 @@
 How an event travels. `emit` enters a critical section and there, in one step for all others, stores
 the event as the latest and takes a snapshot of the listeners: the event is *committed*. In the same
 section it takes the turn, if that is free. Then it calls the handlers, outside, and gives the turn
-up in a second section. Where the turn is taken by another thread it waits in line and commits when
-its turn comes. Where it must not wait (its own thread has the turn, waiting would close a cycle, or
-`emit_nowait`), it commits at once and leaves the event in the queue of the holder, who delivers all
-of its queue before it gives the turn up. So the order of commits is the order of deliveries (G3).
+up. Where the turn is taken by another thread it waits in line and commits when its turn comes.
+Where it must not wait (its own thread has the turn, waiting would close a cycle, or `emit_nowait`),
+it commits at once and leaves the event in the queue of the holder, who delivers all of its queue
+before it gives the turn up. So the order of commits is the order of deliveries (G3).
 
 Every critical section starts with the inbox, where calls that interrupted one have left their
 requests (see `_sections`). A method whose name ends in `_locked` runs as the step of a section.
@@ -14,48 +14,55 @@ requests (see `_sections`). A method whose name ends in `_locked` runs as the st
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter_ns
 from typing import Any, Final
 
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
-from ._listener import Handler, Listener, Replay
+from ._listener import Entry, Handler, Listener, Relay, Replay, Tap
 from ._locks import Rank, new_lock, proved
-from ._sections import Doing, ThreadState, catch_up, leave, section, this_thread, waits_lock
-from ._turns import HandlerWait, Turn, TurnWait, closes_cycle, discard
+from ._sections import (
+    Doing,
+    ThreadState,
+    catch_up,
+    in_any_case,
+    leave,
+    local,
+    section,
+    this_thread,
+    waits_lock,
+)
+from ._turns import Gate, HandlerWait, Strand, Turn, TurnWait, closes_cycle, discard
 
 NOTHING: Final = object()
 """In the place of an event: there is none. In the inbox: forget the latest event."""
-
-
-class Entry:
-    """An event on its way, and who is to be told. The snapshot is empty once that has begun."""
-
-    __slots__ = ("event", "snapshot")
-
-    def __init__(self, event: object) -> None:
-        self.event = event
-        self.snapshot: tuple[Listener, ...] = ()
 
 
 class Channel(Turn):
     """Delivers the events of one type, in one order, to the listeners of that type."""
 
     __slots__ = (
+        "__weakref__",
+        "busy",
         "errors",
         "event_type",
         "inbox",
+        "keeps",
         "latest",
         "listeners",
         "mutex",
         "on_error",
+        "plain",
         "queue",
         "replaying",
         "replays",
         "running",
+        "simple",
         "snapshot",
+        "stamp",
+        "taps",
+        "told",
         "watches",
     )
 
@@ -72,14 +79,30 @@ class Channel(Turn):
         """In the order of registration. Anybody may see, unlocked, that it is empty."""
         self.snapshot: tuple[Listener, ...] | None = None
         """The listeners, or None if they have changed since. Immutable and replaced whole."""
+        self.plain: tuple[Listener, ...] | None = None
+        """The same where a delivery has only to call them: none is special, there is no tap, and
+        nobody waits, nor anything in `queue`. Else None, and not renewed at once."""
+        self.simple = False
+        """Whether no listener of the snapshot is special, and there is no tap."""
+        self.keeps = replays
+        """Whether a commit does more than take the turn. Anybody may read it unlocked."""
         self.latest: Any = NOTHING
         """The latest event, where `replays`. Anybody may read it unlocked."""
+        self.stamp = 0
+        """When the latest event was committed: its place among those of other types, which have
+        other mutexes. Any clock will do that ticks between an emit and a later one."""
+        self.taps: tuple[Listener, ...] = ()
+        """The listeners that are told in the commit. Immutable and replaced whole."""
         self.queue: deque[Entry] = deque()
         """Committed events that the holder of the turn is to deliver. Only a holder removes."""
         self.inbox: deque[Listener | Entry | object] = deque()
         """Requests of interrupting calls. Anybody appends, unlocked; only a section removes."""
         self.replaying: list[Listener] = []
         """The listeners whose replay is under way."""
+        self.busy: list[tuple[Relay, Strand]] = []
+        """Whom event loops call now. Anybody appends, unlocked; only a section removes."""
+        self.told: dict[Relay, None] = {}
+        """The once-listeners whose only event waits for a loop. Each adds and removes itself."""
         self.watches: list[HandlerWait] = []
         """Who waits until a handler is through."""
         self.running: Listener | None = None
@@ -94,108 +117,200 @@ class Channel(Turn):
 
     # Emitting
 
-    def emit(self, event: object, *, wait: bool = True) -> None:  # noqa: C901, PLR0912
+    @property
+    def wanted(self) -> bool:
+        """Whether an event makes any difference. Anybody may ask, unlocked."""
+        return bool(self.listeners or self.keeps or self.inbox or self.queue or self.told)
+
+    def emit(self, event: object) -> None:  # noqa: C901, PLR0912, PLR0915 - as a call costs time
         """Deliver `event`, or leave it with the thread that delivers now where it must not wait."""
-        if not (self.listeners or self.inbox or self.queue or self.replays):
+        try:
+            me = local.state
+        except AttributeError:
+            me = this_thread()
+        if me.inside or me.waits:
+            self.emit_in_line(me, Entry(event))
             return
-        me = this_thread()
-        if me.inside or self.holder is not None or me.waits:
-            self._emit_in_line(me, Entry(event), wait=wait)
-            return
-        # The uncontended case: `_emit_in_line` with its two sections written out, as calls and
-        # branches saved here are what an emitter's speed is made of.
-        snapshot = None
-        errors: list[Exception] = []
+        # The uncontended case: `emit_in_line` with its section and `_deliver` written out, and no
+        # second section: the turn is given up without the mutex. Whoever leaves something to the
+        # holder makes `plain` None and then looks whether there is a holder; here it is the other
+        # way round. So one of the two sees what the other wrote, as for `running`.
+        errors: list[Exception] | None = None
+        plain: tuple[Any, ...] | None = None
+        call: Any = None
         try:
             try:
                 me.inside = True
                 self.mutex.acquire()
-                if self.holder is None and not self.queue and not self.inbox:
-                    snapshot = self.snapshot
-                    if snapshot is None:
-                        snapshot = self.snapshot = tuple(self.listeners)
-                    if self.replays:
-                        _old, self.latest = self.latest, event
-                    if snapshot:
+                if self.holder is None and not self.inbox:
+                    plain = self.plain
+                    if plain is not None:
                         self.holder = me
+                        if self.replays:
+                            self.stamp = perf_counter_ns()
+                            _old, self.latest = self.latest, event
                 self.mutex.release()
                 me.inside = False
-                if me.aside or me.litter:
+                if me.aside:
                     catch_up(me)
-                if snapshot:
-                    self._deliver(me, event, snapshot)
-                    me.inside = True
-                    self.mutex.acquire()
-                    if not (self.queue or self.line or self.inbox or self.watches or self.errors):
-                        self.holder = None
-                    self.mutex.release()
-                    me.inside = False
-                    if me.aside or me.litter:
-                        catch_up(me)
-                    if self.holder is me:
+                if plain is not None:
+                    watches = self.watches
+                    for call in plain:
+                        self.running = call
+                        if watches:
+                            section(me, self.mutex, self._tell_locked)
+                        # One variable for both: the handler before is let go of by the `for`, and
+                        # not between the look-up and the call of the next.
+                        (call := call.call)(event)
+                    call = self.running = None
+                    if self.plain is not plain:
                         errors = self.errors
-                        self._carry_on(me)
+                        self.carry_on(me)
+                    else:
+                        self.holder = None
+                        if self.plain is not plain:
+                            self._look_again(me)
+            except Exception as error:
+                # Not in the loop, as the first instruction of a `try` is covered by no `except`.
+                if plain is None or call is None or isinstance(call, Listener):
+                    in_any_case(self.abandon, me, me, errors or [])
+                    raise
+                errors = self.errors
+                self._deliver_rest(me, event, plain, call, error)
             except BaseException:
-                self._abandon(me, me, errors, sys.getrecursionlimit())
+                in_any_case(self.abandon, me, me, errors or [])
                 raise
             if errors:
                 raise_failures(self.event_type, errors)
         except BaseException:
             # Again, as that may have been cut short itself.
-            self._abandon(me, me, errors, sys.getrecursionlimit())
+            in_any_case(self.abandon, me, me, errors or [])
             raise
-        if snapshot is None:
-            self._emit_in_line(me, Entry(event), wait=wait)
+        if plain is None:
+            self.emit_in_line(me, Entry(event))
+
+    def _deliver_rest(
+        self,
+        me: ThreadState,
+        event: object,
+        plain: tuple[Listener, ...],
+        handler: Handler,
+        error: Exception,
+    ) -> None:
+        """Go on behind the listener whose handler has just raised `error`."""
+        try:
+            rest = plain[plain.index(self.running) + 1 :] if self.running else ()
+            self._failed(handler, event, error, self.errors)
+            self._deliver(me, event, rest)
+            self.carry_on(me)
+        except BaseException:
+            in_any_case(self.abandon, me, me, [])
+            raise
+        finally:
+            del error  # its traceback leads to the caller (G14)
+
+    def emit_along(self, cause: Entry, route: frozenset[object]) -> None:
+        """Deliver an event that came this way from other emitters."""
+        if self.wanted:
+            # An event loop whose task awaits the event must not be blocked.
+            wait = cause.wait and cause.receipt is None
+            entry = Entry(cause.event, receipt=cause.receipt, route=route, wait=wait)
+            self.emit_in_line(this_thread(), entry)
 
     def flush(self, me: ThreadState) -> None:
         """Deliver what interrupting calls have emitted, unless another thread delivers anyway."""
-        self._emit_in_line(me, None, wait=False)
+        self.emit_in_line(me, None)
 
-    def _emit_in_line(self, me: ThreadState, entry: Entry | None, *, wait: bool) -> None:
+    def _look_again(self, me: ThreadState) -> None:
+        """See to what came while the turn was given up without the mutex."""
+        section(me, self.mutex, self._tell_locked)
+        self.flush(me)
+
+    def emit_in_line(self, me: ThreadState, entry: Entry | None) -> None:
+        """Deliver an event, waiting for the turn if it may; None for those left by others."""
         if me.inside:
             if entry is not None:
                 self.inbox.append(entry)
             me.aside.append(self.flush)
             return
+        self.pass_over(me)
         errors: list[Exception] = []
-        place = TurnWait(me, self)
+        place = TurnWait(me, self, me)
         try:
             try:
-                mine = section(me, self.mutex, self._arrive_locked, place, entry, wait=wait)
-                while mine is None:
-                    place.gate.wait()
-                    mine = section(me, self.mutex, self._resume_locked, place, entry)
-                if mine:
+                if self._arrive(me, place, entry):
                     errors = self.errors
-                    self._carry_on(me)
+                    self.carry_on(me)
             except BaseException:
-                self._abandon(me, place, errors, sys.getrecursionlimit())
+                in_any_case(self.abandon, me, place, errors)
                 raise
             if errors:
                 raise_failures(self.event_type, errors)
         except BaseException:
             # Again, as that may have been cut short itself.
-            self._abandon(me, place, errors, sys.getrecursionlimit())
+            in_any_case(self.abandon, me, place, errors)
             raise
 
-    def _arrive_locked(self, place: TurnWait, entry: Entry | None, *, wait: bool) -> bool | None:
+    def _arrive(self, me: ThreadState, place: TurnWait, entry: Entry | None) -> bool:
+        # No loop where an `except` or `finally` is relied on, here and elsewhere: the jump back,
+        # after which signals are handled, is covered by none where the body ends in an `if` or is
+        # that of a `while` (CPython 3.12 and 3.13). A call is.
+        mine = section(me, self.mutex, self.arrive_locked, place, entry)
+        while mine is None:
+            place.gate.wait()
+            mine = section(me, self.mutex, self.resume_locked, place, entry)
+        return mine
+
+    def pass_over(self, me: ThreadState) -> None:
+        """Wait for nobody whose event loop was closed before he was through, and report him."""
+        holder = self.holder
+        if isinstance(holder, TurnWait) and holder.ended:
+            holder.give_way(me)
+        for call in self.busy.copy():
+            if call[0].ended:
+                self.end_call(call, me)
+        for relay in self.told.copy():
+            if relay.ended:
+                relay.lose(self, me)
+
+    def arrive_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
         """Return True if the turn is ours now, False if its holder delivers, None to wait."""
         self._settle_locked(place.thread)
+        self.plain = None
+        if self.holder is None:
+            self.pass_on_locked()  # its last holder has not looked yet who is in line
         holder = self.holder
-        if holder is None:
-            self.holder = place
-        elif wait and holder.thread is not place.thread and self.line_up_locked(place):
+        if (
+            holder is not None
+            and entry is not None
+            and entry.wait
+            and place.may_wait_for(holder)
+            and not self._replays_on_locked(place.thread)
+            and self.line_up_locked(place)
+        ):
+            if self.holder is None:
+                self.pass_on_locked()
             return None
         if entry is not None:
             self._commit_locked(place.thread, entry)
-        return holder is None
+        # Only now: the holder gives the turn up and then looks for what is left to it.
+        if self.holder is None:
+            self.holder = place.taken
+            return True
+        return False
 
-    def _resume_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
-        """Take up the turn if it has come: return as `_arrive_locked` does."""
+    def _replays_on_locked(self, me: ThreadState) -> bool:
+        """Return whether this comes from a handler of this event type, in its replay (G4)."""
+        replays = [each.replay for each in self.replaying]
+        return me in [each.thread for each in replays if each is not None and each.begun]
+
+    def resume_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
+        """Take up the turn if it has come: return as `arrive_locked` does."""
         self._settle_locked(place.thread)
         if self.holder is not place:
             return None
         self.step_out_locked(place)
+        self.holder = place.taken
         if entry is not None:
             self._commit_locked(place.thread, entry)
         return True
@@ -208,20 +323,33 @@ class Channel(Turn):
         if self.queue and self.queue[-1] is entry:
             return
         entry.snapshot = self._snapshot_locked()
-        if self.replays:
-            me.litter.append(self.latest)
-            self.latest = entry.event
+        if self.keeps:
+            entry.stamp = entry.stamp or perf_counter_ns()
+            me.litter.append(self._keep_latest_locked(me, entry.event, entry.stamp))
+        self.plain = None
         self.queue.append(entry)
+
+    def _keep_latest_locked(self, me: ThreadState, event: object, stamp: int) -> object:
+        """Tell the taps, and keep the event where `replays`; return the one kept before."""
+        for listener in self.taps:
+            if isinstance(listener.relay, Tap):
+                listener.relay.take_locked(me, stamp, event)
+        if not self.replays:
+            return None
+        self.stamp = stamp  # first, as a stream takes no event of a stamp that it has seen
+        old, self.latest = self.latest, event
+        return old
 
     def _snapshot_locked(self) -> tuple[Listener, ...]:
         snapshot = self.snapshot
         if snapshot is None:
             snapshot = self.snapshot = tuple(self.listeners)
+            self.simple = not self.taps and not [each for each in snapshot if each.special]
         return snapshot
 
     # Delivering, in turn
 
-    def _carry_on(self, me: ThreadState) -> None:
+    def carry_on(self, me: ThreadState) -> None:
         """Deliver the queue, then give the turn up."""
         while (entry := section(me, self.mutex, self._next_locked, me)) is not None:
             self._deliver(me, entry.event, entry.snapshot, entry)
@@ -237,7 +365,13 @@ class Channel(Turn):
             me.litter.append(self.queue.popleft())
         self.errors = []
         self.pass_on_locked()
+        self.rest_locked()
         return None
+
+    def rest_locked(self) -> None:
+        """Have the next delivery do no more than call, where there is no more to do."""
+        if self.simple and self.holder is None and not (self.queue or self.watches or self.told):
+            self.plain = self.snapshot
 
     def _deliver(  # noqa: C901
         self,
@@ -260,12 +394,14 @@ class Channel(Turn):
                 try:
                     if not listener.special:
                         (call := listener.call)(event)
-                    elif listener.take is not None:
-                        proved(listener)
-                        # The iterator takes it out, not a call, after which a signal could come.
-                        for call in iter(listener.take, None): call(event)  # noqa: E701  # fmt: skip
-                    elif not section(me, self.mutex, self._keep_locked, listener, event, entry):
-                        (call := listener.call)(event)
+                    else:
+                        told = event if listener.relay is None else entry or Entry(event)
+                        if listener.take is not None:
+                            proved(listener)
+                            # The iterator takes it out, not a call, after which signals come.
+                            for (call,) in iter(listener.take, None): call(told)  # noqa: E701  # fmt: skip
+                        elif not section(me, self.mutex, self._keep_locked, listener, event, entry):
+                            (call := listener.call)(told)
                 except Exception as error:
                     self._failed(call, event, error, self.errors)
                 if listener.take is not None:
@@ -285,8 +421,10 @@ class Channel(Turn):
         if replay is None or not listener.active:
             return False
         entry = entry or Entry(event)
+        if entry.receipt is not None and listener.relay is not None:
+            entry.receipt.expect((listener, entry), replay)
         # In one step, with no call in it: what is kept has begun.
-        replay.events += (event,); entry.snapshot = ()  # noqa: E702  # fmt: skip
+        replay.events += (entry,); entry.snapshot = ()  # noqa: E702  # fmt: skip
         return True
 
     def _failed(
@@ -295,6 +433,8 @@ class Channel(Turn):
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
         if handler is None:
             raise error  # not a handler's: the lock order was violated on the way to it
+        if isinstance(handler, Relay):
+            handler = handler.handler
         failure = HandlerFailure(event, handler, error)
         if self.on_error is None:
             errors.append(annotated(failure))
@@ -304,37 +444,31 @@ class Channel(Turn):
         except Exception as second:
             errors.append(annotated(HandlerFailure(event, self.on_error, second)))
 
-    def _abandon(
-        self,
-        me: ThreadState,
-        holder: ThreadState | TurnWait,
-        errors: list[Exception],
-        limit: int,
+    def abandon(
+        self, me: ThreadState, holder: ThreadState | TurnWait, errors: list[Exception]
     ) -> None:
         """Leave the line or give the turn up, where what was raised ends this call early.
 
-        Done twice it does what is left. It may need more stack than what has failed, as where a
-        handler recurses without end: hence the room above the recursion limit.
+        Done twice it does what is left.
         """
-        sys.setrecursionlimit(limit + 100)
-        try:
-            leave(me, self.mutex)
-            left = section(me, self.mutex, self._abandon_locked, holder)
-            for each in (left, errors):
-                while each:
-                    report_unraisable(each.pop(0))
-        finally:
-            sys.setrecursionlimit(limit)
+        leave(me, self.mutex)
+        left = section(me, self.mutex, self._abandon_locked, me, holder)
+        for each in (left, errors):
+            while each:
+                report_unraisable(each.pop(0))
 
-    def _abandon_locked(self, holder: ThreadState | TurnWait) -> list[Exception]:
+    def _abandon_locked(self, me: ThreadState, holder: ThreadState | TurnWait) -> list[Exception]:
         if isinstance(holder, TurnWait):
             self.step_out_locked(holder)
-        if self.holder is not holder:
-            return []
-        errors, self.errors = self.errors, []
-        self.running = None
+        errors: list[Exception] = []
+        if self.holder is holder:
+            errors, self.errors = self.errors, errors
+            self.running = None
+            while self.queue and not self.queue[0].snapshot:
+                me.litter.append(self.queue.popleft())
+        if self.holder in (holder, None):
+            self.pass_on_locked()
         self._tell_locked()
-        self.pass_on_locked()
         return errors
 
     # Listening
@@ -342,23 +476,30 @@ class Channel(Turn):
     def add(self, listener: Listener) -> None:
         """Register `listener`, and replay the latest event to it."""
         me = this_thread()
-        if self.replays:
-            listener.replay = Replay(me)
-            listener.special = True
-        self.inbox.append(listener)
+        self.ask(listener, me)
         if not me.inside:
             self._join(listener, me)
         elif self.replays:
-            me.aside.append(partial(self._join, listener))
+            me.aside.append(partial(self._join, listener, put_aside=True))
 
-    def _join(self, listener: Listener, me: ThreadState) -> None:
+    def ask(self, listener: Listener, me: ThreadState) -> None:
+        """Leave the request to register `listener` in the inbox."""
+        if self.replays and not isinstance(listener.relay, Tap):
+            listener.replay = Replay(me)
+            listener.special = True
+        self.inbox.append(listener)
+
+    def _join(self, listener: Listener, me: ThreadState, *, put_aside: bool = False) -> None:
         """See to it that `listener` is registered and has had its replay; remove it on failure."""
         try:
             section(me, self.mutex, self._settle_locked, me)
             if listener.replay is not None:
-                self._replay(listener, me)
+                self.replay(listener, me)
         except BaseException:
-            self.withdraw(listener)
+            replay = listener.replay
+            if not put_aside or replay is None or replay.begun:
+                in_any_case(self.withdraw, listener)
+            # Else its `on()` has returned, nobody has been told anything, and it is done again.
             raise
 
     def withdraw(self, listener: Listener) -> None:
@@ -367,6 +508,10 @@ class Channel(Turn):
         self.remove(listener)
         if not me.inside:
             section(me, self.mutex, self._end_replay_locked, me, listener)
+
+    def settle(self, me: ThreadState) -> None:
+        """Do what the inbox asks for."""
+        section(me, self.mutex, self._settle_locked, me)
 
     def _settle_locked(self, me: ThreadState) -> None:
         """Do what the inbox asks for, in order. Cut short at any line it can be done again."""
@@ -383,81 +528,125 @@ class Channel(Turn):
             elif item in self.listeners:
                 self._changed_locked(me)
                 del self.listeners[item]
+            elif item in self.taps:
+                self._set_taps_locked(me, [each for each in self.taps if each is not item])
             self.inbox.popleft()
 
     def _changed_locked(self, me: ThreadState) -> None:
         me.litter.append(self.snapshot)
-        self.snapshot = None
+        self.plain = self.snapshot = None
 
     def _register_locked(self, me: ThreadState, listener: Listener) -> None:
         """Look at the latest event and register, in one step for all others (G1)."""
         replay = listener.replay
-        if listener in self.listeners or listener in self.replaying:
+        if listener in self.listeners or listener in self.taps:
             return
-        if replay is not None and self.latest is NOTHING:
-            listener.replay = None
-            listener.special = listener.once
-        elif replay is not None:
-            replay.events = deque([self.latest])
-            self.replaying.append(listener)
-            if listener.once:
-                return  # the replay is its only event (G7): it is never registered
+        if isinstance(listener.relay, Tap):
+            if self.latest is not NOTHING:
+                listener.relay.take_locked(me, self.stamp, self.latest)
+            self._set_taps_locked(me, [*self.taps, listener])
+            return
+        if replay is not None and listener not in self.replaying:
+            if self.latest is NOTHING:
+                listener.replay = replay = None
+                listener.special = listener.always_special
+            else:
+                replay.events = deque([Entry(self.latest)])
+                replay.stamp = self.stamp
+                self.replaying.append(listener)
+        if replay is not None and listener.once:
+            return  # the replay is its only event (G7): it is never registered
         self._changed_locked(me)
         self.listeners[listener] = None
 
-    def _replay(self, listener: Listener, me: ThreadState) -> None:
+    def _set_taps_locked(self, me: ThreadState, taps: list[Listener]) -> None:
+        self._changed_locked(me)
+        me.litter.append(self.taps)
+        self.keeps = self.replays or bool(taps)
+        self.taps = tuple(taps)
+
+    def replay(self, listener: Listener, me: ThreadState, *, just_one: bool = False) -> None:
         """Tell a new listener the latest event, and what was emitted meanwhile (G2)."""
         errors: list[Exception] = []
         handler: Handler | None = None
         while not errors:
-            event = section(me, self.mutex, self._replayed_locked, me, listener)
-            if event is NOTHING:
+            entry = section(me, self.mutex, self._replayed_locked, me, listener)
+            if entry is None:
                 return
+            told = entry.event if listener.relay is None else entry
             try:
                 if listener.take is None:
-                    (handler := listener.call)(event)
+                    (handler := listener.call)(told)
                 else:
                     proved(listener)
-                    for handler in iter(listener.take, None): handler(event)  # noqa: E701  # fmt: skip
+                    for (handler,) in iter(listener.take, None): handler(told)  # noqa: E701  # fmt: skip
             except Exception as error:
-                self._failed(handler, event, error, errors)
+                self._failed(handler, entry.event, error, errors)
+            if entry.receipt is not None:
+                entry.receipt.done((listener, entry))
             handler = None
+            if just_one and not errors:
+                return
         raise_failures(self.event_type, errors)
 
-    def _replayed_locked(self, me: ThreadState, listener: Listener) -> Any:
-        """Return the next event of a replay, or end the replay and return NOTHING."""
+    def _replayed_locked(self, me: ThreadState, listener: Listener) -> Entry | None:
+        """Return the next event of a replay, or end the replay and return None."""
         self._settle_locked(me)
         replay = listener.replay
         if replay is not None and replay.events and listener.active:
+            replay.begun = True
             return replay.events.popleft()
         self._end_replay_locked(me, listener)
-        return NOTHING
+        return None
 
     def _end_replay_locked(self, me: ThreadState, listener: Listener) -> None:
-        me.litter.append(listener.replay)
+        replay = listener.replay
+        if replay is not None:
+            me.litter.append(replay)
+            for entry in replay.events:
+                if entry.receipt is not None:
+                    me.aside.append(partial(entry.receipt.forget, (listener, entry)))
+            self._changed_locked(me)  # it may be a plain one from now on
         listener.replay = None
-        listener.special = listener.once
+        listener.special = listener.always_special
         discard(self.replaying, listener)
         self._tell_locked()
 
     def remove(self, *listeners: Listener) -> bool:
         """Remove listeners; return False if all were removed, or had their only call, before."""
-        me = this_thread()
         try:
-            claims = [each.claim() for each in listeners]
-            claimed = [each for each in claims if each is not None]
-            self.inbox.extend(listeners)
-            if me.inside:
-                me.litter.extend(claimed)
-            else:
-                section(me, self.mutex, self._settle_locked, me)
+            return self._remove(this_thread(), listeners)
         except BaseException:
             # Whatever cut this short, the listeners go.
             for each in listeners:
                 each.claim()
+                if each.relay is not None:
+                    each.relay.removed(this_thread())
             self.inbox.extend(listeners)
             raise
-        return bool(claimed)
+
+    def _remove(self, me: ThreadState, listeners: tuple[Listener, ...]) -> bool:
+        # First, so that who finds none to claim any more knows that nothing begins.
+        waiting = [each.relay.removed(me) for each in listeners if each.relay is not None]
+        claims = [each.claim() for each in listeners]
+        claimed = [each for each in claims if each is not None]
+        self.inbox.extend(listeners)
+        if me.inside:
+            me.litter.extend(claimed)
+            me.aside.append(self.settle)
+        else:
+            section(me, self.mutex, self._settle_locked, me)
+        for each in listeners:
+            if isinstance(each.relay, Tap):
+                each.relay.removed(me)  # now that it is inactive: a stream may have no other
+        return bool(claimed) or any(waiting)
+
+    def remove_all(self) -> None:
+        """Remove all listeners, those too whose only event waits for their loop."""
+        self.remove(*self.active_listeners())
+        me = this_thread()
+        for relay in self.told.copy():
+            relay.removed(me)
 
     def active_listeners(self) -> tuple[Listener, ...]:
         """Return the listeners that are registered now, in the order of registration."""
@@ -466,12 +655,12 @@ class Channel(Turn):
             found = section(me, self.mutex, self._active_locked, me)
         else:
             asked = [each for each in self.inbox.copy() if isinstance(each, Listener)]
-            found = tuple(self.listeners.copy() | dict.fromkeys(asked))
+            found = tuple(self.listeners.copy() | dict.fromkeys([*self.taps, *asked]))
         return tuple([each for each in found if each.active])
 
     def _active_locked(self, me: ThreadState) -> tuple[Listener, ...]:
         self._settle_locked(me)
-        return self._snapshot_locked()
+        return (*self._snapshot_locked(), *self.taps)
 
     # The latest event
 
@@ -496,56 +685,77 @@ class Channel(Turn):
         me = this_thread()
         if me.inside:
             return False
-        watch = HandlerWait(me)
+        self.pass_over(me)
+        watch = HandlerWait(me, me, Gate())
         try:
-            over = section(me, self.mutex, self._watch_locked, watch, listener)
-            while over is None:
-                left = None if deadline is None else deadline - monotonic()
-                if left is not None and left <= 0:
-                    over = False
-                    break
-                watch.gate.wait(left)
-                over = section(me, self.mutex, self._over_locked, watch)
-            section(me, self.mutex, self._unwatch_locked, watch)
+            over = self._watch(me, watch, listener, deadline)
+            section(me, self.mutex, self.unwatch_locked, watch)
         except BaseException:
-            section(me, self.mutex, self._unwatch_locked, watch)
+            section(me, self.mutex, self.unwatch_locked, watch)
             raise
         return over
 
-    def _calls_locked(self) -> list[tuple[Listener, Doing]]:
-        """Return the calls of handlers under way, each with who calls."""
-        calls: list[tuple[Listener, Doing]] = [
-            (each, each.replay) for each in self.replaying if each.replay is not None
+    def _watch(
+        self, me: ThreadState, watch: HandlerWait, listener: Listener | None, deadline: float | None
+    ) -> bool:
+        over = section(me, self.mutex, self.watch_locked, watch, listener)
+        while over is None:
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                return False
+            watch.gate.wait(left)
+            over = section(me, self.mutex, self.over_locked, watch)
+        return over
+
+    def end_call(self, call: tuple[Relay, Strand], me: ThreadState) -> None:
+        """Take note that an event loop has called a handler."""
+        section(me, self.mutex, self._end_call_locked, call)
+
+    def _end_call_locked(self, call: tuple[Relay, Strand]) -> None:
+        discard(self.busy, call)
+        self._tell_locked()
+
+    def _calls_locked(self) -> list[tuple[object, Doing]]:
+        """Return the calls of handlers under way: of which listener or relay, and who calls."""
+        calls: list[tuple[object, Doing]] = [
+            (each, each.replay)
+            for each in self.replaying
+            if each.replay is not None and each.replay.begun
         ]
+        calls += self.busy
         running, holder = self.running, self.holder
         if running is not None and holder is not None:
             calls.append((running, holder))
         return calls
 
-    def _watch_locked(self, watch: HandlerWait, listener: Listener | None) -> bool | None:
+    def watch_locked(self, watch: HandlerWait, listener: Listener | None) -> bool | None:
         """Return True if nothing is to wait for, False if the wait would deadlock, None to wait."""
         self.watches.append(watch)  # before `running` is read, see there
         with waits_lock:
             watch.calls = [
                 (each, caller)
                 for each, caller in self._calls_locked()
-                if (listener is None or each is listener) and caller.thread is not watch.thread
+                if (listener is None or each is listener or each is listener.relay)
+                and (isinstance(caller, Strand) or caller.thread is not watch.thread)
             ]
             if not watch.calls:
                 return True
-            if closes_cycle(watch.thread, watch.blockers()):
+            if closes_cycle(watch.agent, watch.blockers()):
                 return False
-            watch.thread.waits.append(watch)
+            watch.agent.waits.append(watch)
             watch.thread.clock += 1
         return None
 
-    def _over_locked(self, watch: HandlerWait) -> bool | None:
+    def over_locked(self, watch: HandlerWait) -> bool | None:
         return None if watch.calls else True
 
-    def _unwatch_locked(self, watch: HandlerWait) -> None:
+    def unwatch_locked(self, watch: HandlerWait) -> None:
+        """Do not wait any more."""
         with waits_lock:
-            discard(self.watches, watch)
-            discard(watch.thread.waits, watch)
+            if watch in self.watches:
+                self.watches.remove(watch)
+            if watch in watch.agent.waits:
+                watch.agent.waits.remove(watch)
 
     def _tell_locked(self) -> None:
         """Let go on whoever waits for calls that are over."""

@@ -29,6 +29,17 @@ class LockOrderError(RuntimeError):
     """
 
 
+class StreamOverflow(RuntimeError):  # noqa: N818 - what it is called everywhere
+    """A stream's buffer was full when an event came, and its `overflow` is "raise".
+
+    Its reader gets it once, after the events that were buffered.
+    """
+
+
+class CallCancelled(RuntimeError):  # noqa: N818 - as CancelledError of asyncio
+    """A call of a handler on an event loop was cancelled."""
+
+
 def name_of(thing: object) -> str:
     """Name a class or a handler as its author would."""
     try:
@@ -139,10 +150,88 @@ def not_an_error_handler(value: object) -> TypeError:
     )
 
 
-def coroutine_handler(call: str, event_type: type, handler: object) -> TypeError:
-    return TypeError(
+def no_loop(call: str, event_type: type, handler: object) -> RuntimeError:
+    return RuntimeError(
         f"{call}({event_type.__qualname__}, {name_of(handler)}): the handler is a coroutine "
-        "function, which emit() could not await; pass a plain function, one that starts a task say"
+        "function, and no event loop is running to run it on; register it in a coroutine, or pass "
+        "the loop, as in loop=asyncio.get_running_loop()"
+    )
+
+
+def not_a_loop(call: str, event_type: type, loop: object) -> TypeError:
+    return TypeError(
+        f"{call}({event_type.__qualname__}, ..., loop={shown(loop)}): the loop must be None or an "
+        "event loop of asyncio"
+    )
+
+
+def closed_loop(event_type: type, handler: object) -> RuntimeError:
+    return RuntimeError(
+        f"the event loop of handler {name_of(handler)} for {event_type.__qualname__} is closed; "
+        "call off() before the loop is closed"
+    )
+
+
+def cancelled_call(event_type: type, handler: object) -> CallCancelled:
+    return CallCancelled(
+        f"handler {name_of(handler)} was cancelled while it handled {event_type.__qualname__}"
+    )
+
+
+def dropped_call(event_type: type, handler: object) -> RuntimeError:
+    return RuntimeError(
+        f"handler {name_of(handler)} was not told of {event_type.__qualname__}, as the task that "
+        "calls it was cancelled"
+    )
+
+
+def coroutine_error_handler(value: object) -> TypeError:
+    return TypeError(
+        f"on_error={name_of(value)} is a coroutine function, which nobody would await; pass a "
+        "plain function, one that starts a task say"
+    )
+
+
+def not_a_predicate(event_type: type, where: object) -> TypeError:
+    return TypeError(
+        f"expect({event_type.__qualname__}, where={shown(where)}): must be None or a plain "
+        "function of the event that returns whether it is the one"
+    )
+
+
+def no_event_types(call: str) -> TypeError:
+    return TypeError(f"{call} was given no event type; name at least one class of events")
+
+
+def not_an_emitter(source: object) -> TypeError:
+    return TypeError(f"follow() takes the emitter to follow first, not {shown(source)}")
+
+
+def follows_itself(emitter: object) -> ValueError:
+    return ValueError(f"{shown(emitter)} cannot follow itself; follow another emitter")
+
+
+def bad_maxsize(maxsize: object) -> Exception:
+    kind = ValueError if isinstance(maxsize, int) else TypeError
+    return kind(f"maxsize must be a whole number of events, 1 or more, not {shown(maxsize)}")
+
+
+def bad_overflow(overflow: object, policies: tuple[str, ...]) -> ValueError:
+    known = ", ".join(repr(each) for each in policies)
+    return ValueError(f"overflow must be one of {known}, not {shown(overflow)}")
+
+
+def overflowed(maxsize: int) -> StreamOverflow:
+    return StreamOverflow(
+        f"more than {maxsize} events came before they were read; read faster, raise maxsize, or "
+        'choose overflow="drop_oldest" or "drop_newest"'
+    )
+
+
+def read_while_interrupting() -> RuntimeError:
+    return RuntimeError(
+        "a stream was read by code that interrupts this package, a signal handler or a finalizer; "
+        "read it in a thread or a task"
     )
 
 

@@ -1,16 +1,98 @@
-"""One registration: a handler, and whether it may still be called."""
+"""One registration: a handler, whether it may still be called, and what it is told."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from ._locks import CHECKING, proved
-from ._sections import ThreadState
+from ._sections import Doing, ThreadState
 
 Handler = Callable[[Any], object]
+
+
+class Entry:
+    """An event on its way, and who is to be told. The snapshot is empty once that has begun."""
+
+    __slots__ = ("event", "receipt", "route", "snapshot", "stamp", "wait")
+
+    def __init__(
+        self,
+        event: object,
+        *,
+        receipt: Receipt | None = None,
+        route: frozenset[object] = frozenset(),
+        wait: bool = True,
+    ) -> None:
+        self.event = event
+        self.snapshot: tuple[Listener, ...] = ()
+        self.receipt = receipt
+        """Who awaits the handlers on event loops."""
+        self.route = route
+        """The channels that it has been followed through."""
+        self.wait = wait
+        """Whether whoever passes it on may wait for another thread."""
+        self.stamp = 0
+        """When it was committed, see `Channel.stamp`; 0 until then."""
+
+
+class Receipt(Protocol):
+    """Who awaits that all handlers of an event are through."""
+
+    def expect(self, part: object, doer: Doing) -> None:
+        """Wait for one more `part`, which `doer` sees to."""
+        ...
+
+    def done(self, part: object, error: Exception | None = None) -> bool:
+        """Say that `part` is through; return False if nobody awaits it any more."""
+        ...
+
+    def forget(self, part: object, me: ThreadState) -> None:
+        """Do not wait for `part` any more."""
+        ...
+
+
+class Relay:
+    """A handler of the package's own, which is told the entry: it passes events on to users."""
+
+    __slots__ = ()
+
+    def __call__(self, entry: Entry, /) -> object:
+        """Pass the event on."""
+        raise NotImplementedError
+
+    @property
+    def handler(self) -> Handler:
+        """What users know it as."""
+        return self
+
+    @property
+    def ended(self) -> bool:
+        """Whether a call under way will never go on."""
+        return False
+
+    def lose(self, channel: Any, me: ThreadState) -> None:
+        """Report what will never be told, as the call has `ended`."""
+
+    def removed(self, me: ThreadState) -> bool:
+        """Let go of what is waiting, as the listener was removed; return whether anything was.
+
+        Called by `me`, perhaps inside a critical section, and perhaps more than once.
+        """
+        del me
+        return False
+
+
+class Tap(Relay):
+    """A relay that is told in the critical section that commits an event, before all handlers."""
+
+    __slots__ = ()
+
+    def take_locked(self, me: ThreadState, stamp: int, event: object) -> None:
+        """Take an event. Done twice it takes it once."""
+        raise NotImplementedError
 
 
 def removed(event: object, /) -> None:
@@ -20,12 +102,17 @@ def removed(event: object, /) -> None:
 class Replay:
     """The events that a listener still has to be told by the thread that registers it."""
 
-    __slots__ = ("events", "since", "thread")
+    __slots__ = ("begun", "events", "since", "stamp", "thread")
 
     def __init__(self, thread: ThreadState) -> None:
         self.thread = thread
         self.since = thread.clock
-        self.events: deque[Any] = deque()
+        self.begun = False
+        """Whether a call of the handler has begun: before that nobody waits for it. Guarded by the
+        mutex."""
+        self.stamp = 0
+        """When the latest event was committed."""
+        self.events: deque[Entry] = deque()
         """The latest event, then those emitted during the replay. Guarded by the mutex."""
 
 
@@ -37,7 +124,7 @@ class Listener:
     all comers gets it, also one that interrupts another (G7, G8).
     """
 
-    __slots__ = ("call", "cell", "once", "replay", "special", "take")
+    __slots__ = ("call", "cell", "once", "relay", "replay", "special", "take")
 
     call: Handler
 
@@ -46,14 +133,22 @@ class Listener:
         """What a delivery calls. Looked up and called on one line, between whose two halves nothing
         can come: a call that has not begun when `off()` returns does not begin (G8). `take` serves
         once-listeners in the same way."""
-        self.cell = {"handler": handler}
+        self.cell: dict[str, tuple[Handler]] = {"handler": (handler,)}
         self.take = partial(self.cell.pop, "handler", None) if once else None
-        """Takes the handler of a once-listener; returns None to all but the first."""
+        """Takes the handler of a once-listener; returns None to all but the first. What it takes is
+        a tuple, as what it returns is compared with None, and a handler may have an `__eq__`."""
         self.once = once
         self.replay: Replay | None = None
         """The replay under way. Guarded by the mutex of the channel."""
-        self.special = once
+        self.relay = handler if isinstance(handler, Relay) else None
+        """The handler again, where it is told more than the event."""
+        self.special = self.always_special
         """Whether a delivery has to do more than call. Never becomes true once registered."""
+
+    @property
+    def always_special(self) -> bool:
+        """Whether it stays special when its replay is over."""
+        return self.once or self.relay is not None
 
     @property
     def active(self) -> bool:
@@ -62,12 +157,14 @@ class Listener:
     @property
     def handler(self) -> Handler | None:
         """The handler, or None once it has been taken out."""
-        return self.cell.get("handler")
+        for handler in self.cell.get("handler", ()):
+            return handler.handler if isinstance(handler, Relay) else handler
+        return None
 
     def claim(self) -> Handler | None:
         """Take the handler out; return None if somebody else has had it."""
         self.call = removed
-        return self.cell.pop("handler", None)
+        return self.cell.pop("handler", (None,))[0]
 
 
 class CheckedListener(Listener):

@@ -5,6 +5,7 @@ A thread that holds a lock may only take one that stands further down in this ta
     Rank.EVENT_TYPE   the mutex of one event type of one emitter: its listeners, its latest event
                       and whose turn it is. Two of them are never held together.
     Rank.WAITS        the wait graph: which thread waits for which others. One for the process.
+    Rank.STREAM       the buffer of one stream: its events, and who waits for them.
 
 No user code runs while any of them is held. So no cycle of threads that wait for locks can come
 about, whatever handlers do: every chain of waiting threads ends in one that holds a lock and waits
@@ -44,6 +45,7 @@ class Rank(IntEnum):
 
     EVENT_TYPE = 1
     WAITS = 2
+    STREAM = 3
 
 
 class Lock(Protocol):

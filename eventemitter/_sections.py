@@ -16,6 +16,7 @@ deque says so; for lists the GIL grants it, or the list's own lock on free-threa
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
@@ -59,8 +60,10 @@ class ThreadState:
         "aside",
         "catching_up",
         "clock",
+        "inner",
         "inside",
         "litter",
+        "rings",
         "since",
         "waits",
     )
@@ -68,8 +71,12 @@ class ThreadState:
     def __init__(self) -> None:
         self.inside = False
         """Whether the thread may hold a lock of the package. Only that thread uses this field."""
+        self.inner = waits_lock
+        """The lock that a section took last besides its mutex. Only that thread uses this field."""
         self.aside: list[Callable[[ThreadState], object]] = []
         """What calls that found the thread inside left to do. Only that thread uses this field."""
+        self.rings: list[Callable[[ThreadState], object]] = []
+        """Which loops to wake when outside. Only that thread uses this field."""
         self.catching_up = False
         """Whether the thread does what was put aside. Only that thread uses this field."""
         self.litter: list[object] = []
@@ -116,36 +123,90 @@ def section(
     order when it is cut short at any line: each does what it does in an order that allows for it.
     """
     try:
-        me.inside = True
-        mutex.acquire()
-        result = step(*args, **kwargs)
-        mutex.release()
-        me.inside = False
+        try:
+            me.inside = True
+            mutex.acquire()
+            result = step(*args, **kwargs)
+            mutex.release()
+            me.inside = False
+        except BaseException:
+            # Not `leave`: where the stack is full, no function could be called here that was not
+            # called above.
+            for lock in (me.inner, waits_lock, mutex):
+                try:
+                    lock.release()
+                except RuntimeError:
+                    pass  # it was not held
+            me.inside = False
+            raise
     except BaseException:
-        # Not `leave`: where the stack is full, no function could be called here that was not
-        # called above.
-        for lock in (waits_lock, mutex):
+        # Again, as that may have been cut short itself: two signals can be pending.
+        for lock in (me.inner, waits_lock, mutex):
             try:
                 lock.release()
             except RuntimeError:
                 pass  # it was not held
         me.inside = False
-        if me.aside:
+        if me.aside or me.rings:
             catch_up(me)
         raise
-    if me.aside or me.litter:
+    if me.aside or me.litter or me.rings:
         catch_up(me)
     return result
 
 
 def leave(me: ThreadState, mutex: Lock) -> None:
     """Give back whatever a section that was cut short still holds."""
-    for lock in (waits_lock, mutex):
+    for lock in (me.inner, waits_lock, mutex):
         try:
             lock.release()
+        except RecursionError:
+            raise
         except RuntimeError:
             pass  # it was not held
     me.inside = False
+
+
+class Headroom:
+    """Room above the recursion limit of the process, for clean-up where the stack is full."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        """Guards the fields below; held for a few lines that neither call out nor wait."""
+        self.users = 0
+        """Who needs the room now. The last to leave goes back to the limit of the program."""
+        self.limit = 0
+        """The limit that the program has set."""
+        self.raised = 0
+        """What it was raised to. Whoever has set it to anything else since is left alone."""
+
+
+_headroom = Headroom()
+
+
+def in_any_case(action: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    """Clean up, also where that needs more stack than what has failed: with room above the limit.
+
+    Cut short, `action` must do what is left when it is called again.
+    """
+    try:
+        action(*args, **kwargs)
+    except RecursionError:
+        room = _headroom
+        with room.lock:  # and no Python function called before there is room for it
+            limit = sys.getrecursionlimit()
+            if limit != room.raised:
+                room.limit = limit
+            room.raised = min(room.limit + 100, 2**31 - 1)
+            sys.setrecursionlimit(room.raised)
+            room.users += 1
+        try:
+            action(*args, **kwargs)
+        finally:
+            with room.lock:
+                room.users -= 1
+                if room.users == 0 and sys.getrecursionlimit() == room.raised:
+                    sys.setrecursionlimit(room.limit)
 
 
 def catch_up(me: ThreadState) -> None:
@@ -154,17 +215,44 @@ def catch_up(me: ThreadState) -> None:
     A failure is nobody's to catch here: the call that it belongs to has returned.
     """
     me.litter.clear()
-    if me.catching_up:
-        return  # in order, and not one inside the other, however many there are
-    try:
+    while me.rings:
+        ring: list[Callable[[ThreadState], object]] = []
         try:
-            me.catching_up = True
-            while me.aside:
-                _do_first(me)
+            ring = me.rings[0:1]
+            del me.rings[0:1]
+            for each in ring:
+                each(me)  # never put off: whoever is woken may be waited for
+        except BaseException:
+            me.rings[0:0] = ring  # done twice it does no harm
+            raise
+    # Looked at again each time it is let go of: what is put aside just before that is not left.
+    while me.aside and not me.catching_up:  # in order, and not one inside the other
+        try:
+            try:
+                me.catching_up = True
+                _do_all(me)
+            finally:
+                me.catching_up = False
         finally:
-            me.catching_up = False
-    finally:
-        me.catching_up = False  # again, as that may have been cut short itself
+            me.catching_up = False  # again, as that may have been cut short itself
+
+
+def outside(action: Callable[[ThreadState], object]) -> None:
+    """Do `action` now, or where this thread is inside, as soon as it is not any more."""
+    me = this_thread()
+    if me.inside:
+        me.aside.append(action)
+        return
+    try:
+        action(me)
+    except Exception as error:
+        report_unraisable(error)
+
+
+def _do_all(me: ThreadState) -> None:
+    # A loop in a function of its own, see `Channel._arrive`.
+    while me.aside:
+        _do_first(me)
 
 
 def _do_first(me: ThreadState) -> None:

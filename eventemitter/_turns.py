@@ -4,15 +4,21 @@ A thread about to wait looks, under `waits_lock`, whether one of those it would 
 directly or through others, for it. If so it does not wait (G10). Every wait is entered in the graph
 in the same critical section as it is checked, so the last wait of a would-be cycle is always seen.
 `_ModuleLock` in CPython's importlib/_bootstrap.py finds the deadlocks of circular imports this way.
+
+An `await` holds up no thread but a strand: the calls that an event loop makes of one async handler,
+one after the other. Such a call cannot go on while its strand waits, nor while its loop's thread
+does.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
+import weakref
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ._sections import Doing, ThreadState, waits_lock
+from ._sections import Doing, ThreadState, Wait, waits_lock
 
 _T = TypeVar("_T")
 
@@ -35,6 +41,11 @@ class Gate:
         if self._shut.locked():
             self._shut.release()
 
+    def ring(self) -> bool:
+        """Let the waiting thread go on. No mutex is held."""
+        self.open()
+        return True
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the gate is open, at most `timeout` > 0 seconds; return whether it was."""
         if timeout is None:
@@ -42,17 +53,84 @@ class Gate:
         return self._shut.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
 
+class Strand:
+    """Calls of one async handler, or some other task: what waits without holding up its thread."""
+
+    __slots__ = ("known", "loop", "waits")
+
+    since = 0
+    """All waits of its thread keep it from going on."""
+
+    def __init__(self, known: ThreadState | None, loop: object = None) -> None:
+        self.known = known
+        """The thread that runs the loop; None if it has not run a call of this strand yet."""
+        self.loop = loop
+        self.waits: list[Wait] = []
+        """What is awaited. Guarded by `waits_lock`."""
+
+    @property
+    def thread(self) -> ThreadState:
+        """The thread of the event loop."""
+        return self.known or _loop_threads.get(self.loop, _NOBODY)
+
+
+_NOBODY = ThreadState()
+_loop_threads: weakref.WeakKeyDictionary[object, ThreadState] = weakref.WeakKeyDictionary()
+"""Which thread runs a loop, of those that were about to wait. Guarded by `waits_lock`."""
+
+
+def running_loop() -> Any:
+    """Return the event loop that this thread runs, or None. Does not import asyncio."""
+    # Where nobody has imported asyncio, no loop is running.
+    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if running is None else running()
+
+
+def _note_loop(me: ThreadState) -> None:
+    """Take note that `me` is about to hold up the loop that it runs, if it runs one."""
+    loop = running_loop()
+    if loop is not None:
+        _loop_threads[loop] = me
+
+
 class TurnWait:
     """A thread's place in the line for a turn, and its hold on the turn afterwards."""
 
-    __slots__ = ("gate", "level", "since", "thread", "turn")
+    __slots__ = ("agent", "gate", "level", "since", "thread", "turn")
 
-    def __init__(self, thread: ThreadState, turn: Turn) -> None:
+    def __init__(self, thread: ThreadState, turn: Turn, agent: ThreadState | Strand) -> None:
         self.thread = thread
         self.turn = turn
+        self.agent = agent
+        """Who is held up."""
         self.since = self.level = thread.clock
         self.gate: Gate
         """Made for a place in the line, which most emits never take."""
+
+    @property
+    def taken(self) -> ThreadState | TurnWait:
+        """Who holds the turn that has been taken."""
+        return self
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will never go on."""
+        return False
+
+    def give_way(self, me: ThreadState) -> None:
+        """Leave the line, or give the turn up."""
+
+    def may_wait_for(self, holder: Doing) -> bool:
+        """Return False if the holder goes on only when this call returns (G4)."""
+        return holder.thread is not self.thread
+
+    def let_go_locked(self) -> None:
+        """Let the next in line go on."""
+        self.gate.open()
+
+    def new_gate(self) -> Gate:
+        """Return what lets the next in line go on."""
+        return Gate()
 
     def blockers(self) -> list[Doing]:
         """Return what the thread waits for: the holder, and all who are in front of it."""
@@ -61,14 +139,16 @@ class TurnWait:
 
 
 class HandlerWait:
-    """A thread that waits until certain calls of handlers are over."""
+    """A thread or a task that waits until certain calls of handlers are over."""
 
-    __slots__ = ("calls", "gate", "level", "thread")
+    __slots__ = ("agent", "calls", "gate", "level", "thread")
 
-    def __init__(self, thread: ThreadState) -> None:
+    def __init__(self, thread: ThreadState, agent: ThreadState | Strand, gate: Gate) -> None:
         self.thread = thread
+        self.agent = agent
+        """Who is held up."""
         self.level = thread.clock
-        self.gate = Gate()
+        self.gate = gate
         self.calls: list[tuple[object, Doing]] = []
         """What is waited for: a listener, and who calls it. Guarded by `waits_lock`."""
 
@@ -81,13 +161,14 @@ class Turn:
     """Whose turn it is to call the handlers of one event type, and who waits for it.
 
     Both fields are guarded by the mutex of the channel and, while anybody waits, by `waits_lock`
-    too, so that the graph can be read under that alone.
+    too, so that the graph can be read under that alone. But a holder may set `holder` to None
+    without a lock, if it looks afterwards who has come.
     """
 
     __slots__ = ("holder", "line")
 
     def __init__(self) -> None:
-        # Invariant: `self.holder is not None or not self.line`
+        # Invariant, but for a holder about to look: `self.holder is not None or not self.line`
         self.holder: ThreadState | TurnWait | None = None
         """Who delivers. A thread that found the turn free holds it as itself."""
         self.line: list[TurnWait] = []
@@ -101,11 +182,11 @@ class Turn:
     def line_up_locked(self, wait: TurnWait) -> bool:
         """Enter the line; return False instead where waiting would close a cycle (G10)."""
         with waits_lock:
-            if closes_cycle(wait.thread, self.ahead(len(self.line))):
+            if closes_cycle(wait.agent, self.ahead(len(self.line))):
                 return False
-            wait.gate = Gate()
+            wait.gate = wait.new_gate()
             self.line.append(wait)
-            wait.thread.waits.append(wait)
+            wait.agent.waits.append(wait)
             wait.thread.clock += 1
         return True
 
@@ -120,8 +201,8 @@ class Turn:
             return
         with waits_lock:
             first = self.line[0]
-            first.gate.open()
-            discard(first.thread.waits, first)
+            first.let_go_locked()
+            discard(first.agent.waits, first)
             self.holder = first
             discard(self.line, first)
 
@@ -129,22 +210,26 @@ class Turn:
         """Leave the line, if `wait` still stands in it."""
         with waits_lock:
             discard(self.line, wait)
-            discard(wait.thread.waits, wait)
+            discard(wait.agent.waits, wait)
 
 
-def closes_cycle(me: ThreadState, blockers: Iterable[Doing]) -> bool:
+def closes_cycle(me: ThreadState | Strand, blockers: Iterable[Doing]) -> bool:
     """Return whether `me`, waiting for `blockers`, would wait for itself. `waits_lock` is held."""
+    if isinstance(me, ThreadState):
+        _note_loop(me)
     seen: set[Doing] = set()
     found = list(blockers)
     while found:
         doing = found.pop()
-        if doing.thread is me:
+        if doing.thread is me or doing is me:
             return True
         if doing not in seen:
             seen.add(doing)
-            for wait in doing.thread.waits:
-                if wait.level >= doing.since:
-                    found.extend(wait.blockers())
+            waits = [wait for wait in doing.thread.waits if wait.level >= doing.since]
+            if isinstance(doing, Strand):
+                waits += doing.waits
+            for wait in waits:
+                found.extend(wait.blockers())
     return False
 
 

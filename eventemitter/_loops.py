@@ -1,0 +1,567 @@
+"""The one crossing from threads into event loops, and what waits on a loop.
+
+A listener whose handler runs on a loop is told events through its mailbox: a delivery puts the
+event there and wakes the loop, whose own thread calls the handler (G13). What a thread and the loop
+both use of a mailbox is one deque, so that it needs no lock.
+
+Only who uses a loop imports this module, as it imports asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import weakref
+from asyncio import AbstractEventLoop, CancelledError
+from collections import deque
+from collections.abc import Coroutine
+from functools import partial
+from inspect import isawaitable
+from itertools import count
+
+from ._channel import Channel
+from ._errors import (
+    CallCancelled,
+    HandlerFailure,
+    annotated,
+    cancelled_call,
+    closed_loop,
+    dropped_call,
+    name_of,
+    raise_failures,
+)
+from ._listener import Entry, Handler, Listener, Relay, new_listener
+from ._locks import proved
+from ._sections import Doing, ThreadState, in_any_case, outside, section, this_thread, waits_lock
+from ._turns import Gate, HandlerWait, Strand, TurnWait, closes_cycle, discard, running_loop
+
+
+class Call:
+    """One call of a handler on a loop."""
+
+    __slots__ = ("strand",)
+
+    def __init__(self, strand: Strand) -> None:
+        self.strand: Strand | None = strand
+        """What an `await` in it holds up. None once it is over."""
+
+
+_current: contextvars.ContextVar[Call | None] = contextvars.ContextVar(
+    "eventemitter_call", default=None
+)
+"""The call that the running task is, or was started by."""
+
+_tasks: set[asyncio.Task[None]] = set()
+"""The calls under way: a loop by itself holds its tasks but weakly."""
+
+
+@atexit.register
+def _close_calls() -> None:
+    """Close what loops have left undone, which would be reported at the end of the program."""
+    for task in _tasks.copy():
+        coroutine = task.get_coro()
+        if isinstance(coroutine, Coroutine) and not task.get_loop().is_running():
+            coroutine.close()
+
+
+_ENDS_ALL = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What a loop does not survive: events that wait are kept for the next time it runs."""
+
+_AT_A_TIME = 100
+"""How many events a mailbox hands out before its loop gets to do other things."""
+
+
+def agent(me: ThreadState) -> Strand:
+    """Return what an `await` of the running task holds up."""
+    call = _current.get()
+    return Strand(me) if call is None or call.strand is None else call.strand
+
+
+class LoopGate(Gate):
+    """Holds one task up until another task or thread opens it; see `Gate`."""
+
+    __slots__ = ("_future", "loop")
+
+    def __init__(self) -> None:  # no lock, unlike other gates
+        self.loop = asyncio.get_running_loop()
+        self._future = self.loop.create_future()
+
+    def open(self) -> None:
+        """Let the waiting task go on. A mutex is held: the loop is told when it is not any more."""
+        this_thread().rings.append(lambda _: self.ring())
+
+    def ring(self) -> bool:
+        """Let the waiting task go on; return False if it never will, as its loop is closed."""
+        try:
+            self.loop.call_soon_threadsafe(self._answer)
+        except RuntimeError:
+            if self.loop.is_closed():
+                return False
+            raise
+        return True
+
+    def _answer(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    async def wait_async(self) -> None:
+        """Wait until the gate is open."""
+        await self._future
+        self._future = self.loop.create_future()
+
+
+class Mailbox(Relay):
+    """What an event loop still has to tell a handler, one event after the other (G13).
+
+    The loop holds a mailbox, and a task of it, while there is something in it. It holds neither a
+    task nor its channel, so that no cycle keeps an emitter alive.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_context",
+        "_loop",
+        "_posts",
+        "_running",
+        "listener",
+        "strand",
+    )
+
+    def __init__(
+        self, channel: Channel, handler: Handler, loop: AbstractEventLoop, *, once: bool
+    ) -> None:
+        self.listener = new_listener(handler, once=once)
+        """The handler, for the loop to take or to look up; the channel has a listener of the
+        mailbox."""
+        self.strand = Strand(this_thread() if running_loop() is loop else None, loop)
+        self._channel = weakref.ref(channel)
+        self._loop = loop
+        self._context = contextvars.copy_context()
+        self._posts: deque[Entry] = deque()
+        """What is still to be told. Who delivers appends; only the loop removes."""
+        self._running: object | None = None
+        """Whether there is a task. Only the loop uses this field."""
+
+    @property
+    def handler(self) -> Handler:
+        """The handler, while it is still to be called."""
+        handler = self.listener.handler
+        return self if handler is None else handler
+
+    def __call__(self, entry: Entry, /) -> None:
+        """Leave an event for the loop."""
+        channel = self._channel()
+        if channel is None:
+            return  # nobody delivers any more
+        if entry.receipt is not None:
+            entry.receipt.expect((self, entry), self.strand)
+        if self.listener.once:
+            channel.told[self] = None
+        self._posts.append(entry)
+        try:
+            self._loop.call_soon_threadsafe(self._wake, channel)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+            # Once this failure has been told: until then the handler has a name.
+            this_thread().aside.append(partial(self.lose, channel, told=entry))
+            raise closed_loop(channel.event_type, self.handler) from None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its calls will never go on, as the loop is closed."""
+        return self._loop.is_closed()
+
+    def removed(self, me: ThreadState) -> bool:
+        """Drop what waits in the mailbox."""
+        del me
+        claimed = self.listener.claim() is not None
+        channel = self._channel()
+        if channel is not None:
+            channel.told.pop(self, None)
+        while (entry := self._next()) is not None:
+            self._release(entry)
+        return claimed
+
+    def _next(self) -> Entry | None:
+        try:
+            return self._posts.popleft()
+        except IndexError:
+            return None
+
+    def lose(self, channel: Channel, me: ThreadState, *, told: Entry | None = None) -> None:
+        """Remove a listener whose loop is closed, and report what that loop has left undone.
+
+        But for the event `told`, whose failure the emitting thread raises.
+        """
+        while (entry := self._next()) is not None:
+            if entry is not told:
+                error = closed_loop(channel.event_type, self.handler)
+                self._failed(channel, entry, self.handler, error)
+            else:
+                self._release(entry)
+        for listener in channel.active_listeners():
+            if listener.relay is self:
+                channel.remove(listener)
+        self.removed(me)
+
+    # On the loop's thread
+
+    def _wake(self, channel: Channel) -> None:
+        self.strand.known = this_thread()
+        if self._posts and not self._running:
+            token = object()
+            run = self._run(channel, token)
+            try:
+                self._running = token
+                # Not `context=`, which a task factory may not know.
+                task = self._context.copy().run(self._loop.create_task, run)
+            except BaseException:
+                run.close()
+                self._running = None
+                self._release(*self._posts)
+                raise
+            task.add_done_callback(partial(self._ended, channel, token))
+            _tasks.add(task)
+            task.set_name(f"handler {name_of(self.handler)}")
+            # What a loop leaves undone at its end is not to be reported. As `asyncio.gather` does.
+            setattr(task, "_log_destroy_pending", False)  # noqa: B010 - it has no public name
+
+    async def _run(self, channel: Channel, token: object) -> None:
+        """Tell all that is in the mailbox."""
+        call = (self, self.strand)
+        channel.busy.append(call)  # before the handler is looked up, see `Channel.running`
+        try:
+            await self._tell_all(channel, call)
+        except BaseException as error:
+            if isinstance(error, _ENDS_ALL):
+                self._release(*self._posts)
+            raise
+        finally:
+            try:
+                if self._running is token:
+                    self._running = None
+                outside(partial(channel.end_call, call))
+            except BaseException:
+                if self._running is token:
+                    self._running = None
+                outside(partial(channel.end_call, call))  # again, as that was cut short
+                raise
+
+    async def _tell_all(self, channel: Channel, call: tuple[Relay, Strand]) -> None:
+        # A loop in a function of its own, see `Channel._arrive`.
+        for told in count(1):
+            if (entry := self._next()) is None:
+                break
+            try:
+                await self._tell(channel, entry)
+            except BaseException:
+                self._release(entry)
+                raise
+            if _is_cancelled():
+                raise CancelledError  # whatever the handler has made of it
+            if told % _AT_A_TIME == 0:
+                outside(partial(channel.end_call, call))  # the loop may stop before it goes on
+                await asyncio.sleep(0)
+                channel.busy.append(call)
+
+    async def _tell(self, channel: Channel, entry: Entry) -> None:
+        """Call the handler, which has none of the package's locks to fear."""
+        listener = self.listener
+        handler: Handler = self
+        call = Call(self.strand)
+        _current.set(call)
+        try:
+            result: object = None
+            if listener.take is None:
+                result = (handler := listener.call)(entry.event)
+            else:
+                proved(listener)
+                for (handler,) in iter(listener.take, None): result = handler(entry.event)  # noqa: E701  # fmt: skip
+            if isawaitable(result):
+                await result
+            self._release(entry)
+        except CancelledError:
+            error = cancelled_call(channel.event_type, handler)
+            if not _is_cancelled():  # it awaited something else that was cancelled
+                self._failed(channel, entry, handler, error)
+                return
+            if entry.receipt is not None:
+                entry.receipt.done(
+                    (self, entry), annotated(HandlerFailure(entry.event, handler, error))
+                )
+            raise
+        except Exception as raised:
+            self._failed(channel, entry, handler, raised)
+        finally:
+            call.strand = None
+            channel.told.pop(self, None)
+
+    def _ended(self, channel: Channel, token: object, task: asyncio.Task[None]) -> None:
+        """Go on with what has come since the task has looked; drop it where that was cancelled."""
+        _tasks.discard(task)
+        if self._running is token:
+            self._running = None
+        channel.told.pop(self, None)
+        if task.cancelled():
+            while (entry := self._next()) is not None:
+                if self.listener.active:
+                    error = dropped_call(channel.event_type, self.handler)
+                    self._failed(channel, entry, self.handler, error)
+                else:
+                    self._release(entry)
+            return
+        raised = task.exception()
+        if isinstance(raised, (KeyboardInterrupt, SystemExit)):
+            return  # the loop has raised it
+        if raised is not None:
+            report(self._loop, raised)
+        self._wake(channel)
+
+    def _failed(self, channel: Channel, entry: Entry, handler: Handler, error: Exception) -> None:
+        """Tell `on_error`, whoever awaits the event, or the loop, of a failure (G11)."""
+        # No local variable for a failure: its traceback may lead to this frame (G14).
+        if channel.on_error is None:
+            self._raise_elsewhere(entry, HandlerFailure(entry.event, handler, error))
+            return
+        try:
+            proved(channel.on_error)(HandlerFailure(entry.event, handler, error))
+        except Exception as second:
+            self._raise_elsewhere(entry, HandlerFailure(entry.event, channel.on_error, second))
+        finally:
+            self._release(entry)
+
+    def _raise_elsewhere(self, entry: Entry, failure: HandlerFailure) -> None:
+        error = annotated(failure)
+        if entry.receipt is None or not entry.receipt.done((self, entry), error):
+            report(self._loop, error)
+
+    def _release(self, *entries: Entry) -> None:
+        """Have nobody await these any more."""
+        for entry in entries:
+            if entry.receipt is not None:
+                entry.receipt.done((self, entry))
+
+
+def _is_cancelled() -> bool:
+    """Return whether somebody cancels the running task."""
+    # In a function: the frame of a call that failed must not hold its task (G14).
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def report(loop: AbstractEventLoop, error: BaseException) -> None:
+    """Hand a failure that no caller awaits to the exception handler of the loop (G11)."""
+    message = getattr(error, "__notes__", ["a handler raised"])[-1]
+    loop.call_exception_handler({"message": f"eventemitter: {message}", "exception": error})
+
+
+class Awaited:
+    """The handlers on event loops that one `emit_async` waits for: its receipt."""
+
+    __slots__ = ("_closed", "_errors", "_parts", "_waiting", "gate")
+
+    level = 0
+    """A strand knows no nested waits."""
+
+    def __init__(self) -> None:
+        self.gate = LoopGate()
+        # Of each of the two, one step decides which thread has a part or an error.
+        self._parts: dict[object, Doing] = {}
+        """What is waited for, and who does it."""
+        self._errors: dict[object, Exception] = {}
+        """What has been raised, by part."""
+        self._waiting = False
+        """Whether the task waits already. Set before `_parts` is looked at, read after it grew."""
+        self._closed = False
+        """Whether nobody waits any more. Set before `_parts` is cleared, read after it grew."""
+
+    def expect(self, part: object, doer: Doing) -> None:
+        """Wait for one more part."""
+        self._parts[part] = doer
+        if self._closed:
+            self._parts.pop(part, None)
+        elif self._waiting:
+            self.gate.ring()  # to look whether that one waits for it
+
+    def done(self, part: object, error: Exception | None = None) -> bool:
+        """Note that a part is through; return False if its failure is the caller's to report."""
+        if error is not None:
+            self._errors[part] = error
+        if self._parts.pop(part, None) is None:
+            return error is None or self._errors.pop(part, None) is None
+        self.gate.ring()
+        return True
+
+    def forget(self, part: object, me: ThreadState) -> None:
+        """Do not wait for a part any more."""
+        del me
+        self.done(part)
+
+    def close(self) -> list[Exception]:
+        """Wait for nothing more; return what has been raised."""
+        self._closed = True
+        self._parts.clear()
+        found: list[Exception] = []
+        while self._errors:
+            found.append(self._errors.popitem()[1])
+        return found[::-1]
+
+    def blockers(self) -> list[Doing]:
+        """Return who does what is waited for."""
+        return list(self._parts.copy().values())
+
+    async def wait(self, channel: Channel, who: Strand) -> None:
+        """Wait until all is through that does not itself wait for `who`."""
+        self._waiting = True
+        try:
+            await self._wait(channel, who)
+        finally:
+            outside(lambda me: section(me, channel.mutex, self._exit_locked, who))
+
+    async def _wait(self, channel: Channel, who: Strand) -> None:
+        while section(this_thread(), channel.mutex, self._enter_locked, who):
+            await self.gate.wait_async()
+
+    def _enter_locked(self, who: Strand) -> bool:
+        with waits_lock:
+            for part, doer in self._parts.copy().items():
+                if closes_cycle(who, [doer]):
+                    self._parts.pop(part, None)
+            if self not in who.waits:
+                who.waits.append(self)
+        return bool(self._parts)
+
+    def _exit_locked(self, who: Strand) -> None:
+        with waits_lock:
+            discard(who.waits, self)
+
+
+class LoopPlace(TurnWait):
+    """The place of a task in the line for a turn."""
+
+    __slots__ = ("bell", "channel", "holding")
+
+    def __init__(self, me: ThreadState, channel: Channel, who: Strand, bell: LoopGate) -> None:
+        super().__init__(me, channel, who)
+        self.since = 0  # the task goes on only when its thread is free
+        self.channel = channel
+        self.bell = bell
+        self.holding = TurnWait(me, channel, me)
+        """Holds the turn once the task goes on: until then others of its thread may line up."""
+
+    @property
+    def taken(self) -> TurnWait:
+        """Who holds the turn that has been taken."""
+        return self.holding
+
+    def may_wait_for(self, holder: Doing) -> bool:
+        """Return False if the holder goes on only when this call returns (G4)."""
+        return isinstance(holder, LoopPlace) or super().may_wait_for(holder)
+
+    def new_gate(self) -> LoopGate:
+        """Return what lets the task go on."""
+        return self.bell
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task will never go on, as the loop is closed."""
+        return self.bell.loop.is_closed()
+
+    def let_go_locked(self) -> None:
+        """Let the task go on."""
+        this_thread().rings.append(self._ring)
+
+    def _ring(self, me: ThreadState) -> None:
+        if not self.bell.ring():
+            self.give_way(me)
+            self.channel.flush(me)
+
+    def give_way(self, me: ThreadState) -> None:
+        """Leave the line, or give the turn up."""
+        for holder in (self, self.holding):
+            in_any_case(self.channel.abandon, me, holder, [])
+
+
+async def emit_async(channel: Channel, event: object) -> None:
+    """See `EventEmitter.emit_async`."""
+    me = this_thread()
+    if me.inside:
+        channel.emit(event)
+        return
+    channel.pass_over(me)
+    who = agent(me)
+    receipt = Awaited()
+    errors: list[Exception] = []
+    try:
+        entry = Entry(event, receipt=receipt)
+        raised = await _deliver(channel, LoopPlace(me, channel, who, receipt.gate), entry)
+        if raised is not None:
+            errors = raised  # the same list: see `raise_failures`
+            await receipt.wait(channel, who)
+    except BaseException:
+        errors += receipt.close()
+        _report_all(receipt.gate.loop, errors)
+        raise
+    errors += receipt.close()
+    if errors:
+        raise_failures(channel.event_type, errors)
+
+
+def _report_all(loop: AbstractEventLoop, errors: list[Exception]) -> None:
+    while errors:
+        # A call that was cancelled, as at the end of a loop, is known to who cancelled it.
+        if not isinstance(errors[0], CallCancelled):
+            report(loop, errors[0])
+        del errors[0]
+
+
+async def _deliver(channel: Channel, place: LoopPlace, entry: Entry) -> list[Exception] | None:
+    """Deliver in turn; return what plain handlers raised, or None if another thread delivers."""
+    errors: list[Exception] | None = None
+    try:
+        if await _arrive(channel, place, entry):
+            errors = channel.errors
+            channel.carry_on(this_thread())
+    except (CancelledError, GeneratorExit):
+        outside(place.give_way)
+        outside(channel.flush)  # what others have left to whose turn it would have been
+        raise
+    except BaseException:
+        outside(place.give_way)
+        raise
+    return errors
+
+
+async def _arrive(channel: Channel, place: LoopPlace, entry: Entry) -> bool:
+    mine = section(place.thread, channel.mutex, channel.arrive_locked, place, entry)
+    while mine is None:
+        await place.bell.wait_async()
+        mine = section(this_thread(), channel.mutex, channel.resume_locked, place, entry)
+    return mine
+
+
+async def wait_for_async(channel: Channel, listener: Listener) -> bool:
+    """Wait until nobody calls `listener`; see `Subscription.off_and_wait_async` (G9)."""
+    me = this_thread()
+    if me.inside:
+        return False
+    channel.pass_over(me)
+    gate = LoopGate()
+    watch = HandlerWait(me, agent(me), gate)
+    try:
+        over = await _watch(channel, watch, gate, listener)
+        outside(lambda me: section(me, channel.mutex, channel.unwatch_locked, watch))
+    except BaseException:
+        outside(lambda me: section(me, channel.mutex, channel.unwatch_locked, watch))
+        raise
+    return over
+
+
+async def _watch(channel: Channel, watch: HandlerWait, gate: LoopGate, listener: Listener) -> bool:
+    over = section(watch.thread, channel.mutex, channel.watch_locked, watch, listener)
+    while over is None:
+        await gate.wait_async()
+        over = section(this_thread(), channel.mutex, channel.over_locked, watch)
+    return over
