@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dis
 import gc
+import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -23,16 +24,20 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from pathlib import Path
 from threading import TIMEOUT_MAX, get_ident
-from types import CodeType, FrameType, SimpleNamespace, TracebackType
+from types import CodeType, FrameType, SimpleNamespace
 from typing import Any, Literal, Protocol, Self
 from unittest.mock import patch
-
-from support import PATIENCE
 
 import eventemitter
 from eventemitter._sections import local
 
 Points = Literal["locks", "lines", "instructions"]
+
+PATIENCE = 100.0
+"""Seconds after which a run that has not ended never will: they take milliseconds."""
+TICKS = 100
+"""How many times one looks before that. Where other processes leave no time to run, not to look
+either, so that the patience grows with the load."""
 
 
 class Scenario(Protocol):
@@ -80,13 +85,14 @@ class DeadlockError(AssertionError):
     """No thread can go on."""
 
 
-def explore(
+def explore(  # noqa: PLR0913 - all but the first by name
     make: Callable[[], Scenario],
     *,
     points: Points,
     preemptions: int | None = None,
     subject: Subject | None = None,
     cap: int | None = None,
+    patience: float = PATIENCE,
 ) -> Result:
     """Run a fresh scenario for each schedule there is, and return how many there are.
 
@@ -106,6 +112,7 @@ def explore(
         preemptions: How many preemptions a schedule has at the most; None for any number.
         subject: The package; None for eventemitter.
         cap: How many schedules to expect at the most.
+        patience: For how many seconds to wait for the end of a run.
 
     Raises:
         ScheduleError: A thread or the check raised, or no thread could go on.
@@ -114,21 +121,20 @@ def explore(
 
     """
     subject = subject or EVENTEMITTER
-    _warm_up(make, subject)
+    _warm_up(make, subject, patience)
     schedules = 0
     schedule: list[int] | None = []
     error: BaseException | None = None
-    with _Walk(subject, points, preemptions) as walk:
-        while schedule is not None and schedules != cap:
-            error = walk.run(make, schedule)
-            if error is not None:
-                break
-            schedules += 1
-            schedule = walk.following()
-        else:
-            if schedule is not None:
+    with _Walk(subject, points, preemptions, patience=patience) as walk:
+        while schedule is not None and error is None:
+            if schedules == cap:
                 raise RuntimeError(f"there are more than {cap} schedules")
-            return Result(schedules, exhausted=True)
+            error = walk.run(make, schedule)
+            if error is None:
+                schedules += 1
+                schedule = walk.following()
+    if schedule is None:
+        return Result(schedules, exhausted=True)
     replay(make, schedule, points=points, preemptions=preemptions, subject=subject)
     raise RuntimeError(f"failed, but not when replayed: {schedule}") from error
 
@@ -151,7 +157,7 @@ def replay(
 
     """
     subject = subject or EVENTEMITTER
-    _warm_up(make, subject)
+    _warm_up(make, subject, PATIENCE)
     trail: list[str] = []
     with _Walk(subject, points, preemptions, trail) as walk:
         error = walk.run(make, schedule)
@@ -159,9 +165,9 @@ def replay(
         raise ScheduleError(error, schedule, trail) from error
 
 
-def _warm_up(make: Callable[[], Scenario], subject: Subject) -> None:
+def _warm_up(make: Callable[[], Scenario], subject: Subject, patience: float) -> None:
     """Run once, so that what is kept in classes and modules is there in all runs that count."""
-    with _Walk(subject, "locks", 0) as walk:
+    with _Walk(subject, "locks", 0, patience=patience) as walk:
         walk.run(make, [])
 
 
@@ -210,12 +216,15 @@ class _Walk:
         points: Points,
         preemptions: int | None,
         trail: list[str] | None = None,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self._subject = subject
         self._directory = subject.directory.resolve()
         self._points = points
         self._bound = preemptions
         self._trail = trail
+        self._patience = patience
         self._owned: dict[str, bool] = {}
         self._workers: list[_Worker] = []
         self._home = threading.Lock()
@@ -226,6 +235,8 @@ class _Walk:
         self._untried: list[list[int]] = []
         self._seen: list[tuple[int, _Worker | None, list[int]]] = []
         self._runs = 0
+        self._quiet = False
+        """Whether lines and instructions are no points any more, as no preemption is left."""
         self.running: _Worker | None = None
 
     def __enter__(self) -> Self:
@@ -238,6 +249,7 @@ class _Walk:
                 gc.disable()
                 undo.callback(gc.enable)
             undo.enter_context(self._watched())
+            undo.enter_context(_one_processor())
             self._undo = undo.pop_all()
         _walk = self
         return self
@@ -250,7 +262,7 @@ class _Walk:
                 worker.prepare(None)
                 worker.baton.release()
             for worker in self._workers:
-                worker.join(PATIENCE)
+                worker.join(self._patience)
 
     def run(self, make: Callable[[], Scenario], schedule: Sequence[int]) -> BaseException | None:
         """Run a scenario with this schedule; return what has failed."""
@@ -258,9 +270,10 @@ class _Walk:
         if self._runs % 64 == 0:
             gc.collect(0)
         self._prefix = schedule
+        self._repeated = min(len(schedule), len(self._seen)) - 1
         self._chosen.clear()
         self._preempted = self._passed = 0
-        self._given_up = False
+        self._given_up = self._quiet = False
         self._error: BaseException | None = None
         self.now = 0.0
         held.clear()
@@ -315,7 +328,7 @@ class _Walk:
         if self._trail is not None:
             self._trail.append(f"thread {me.number}: {self._place()}")
         self._passed += 1
-        if ready is None and self._preempted == self._bound:
+        if ready is None and (self._preempted == self._bound or self._goes_on_again(me)):
             return True
         me.ready = ready
         me.deadline = None if timeout is None else self.now + timeout
@@ -332,6 +345,17 @@ class _Walk:
         assert me.deadline is not None
         self.now = me.deadline
         return False
+
+    def _goes_on_again(self, me: _Worker) -> bool:
+        """Return whether `me` goes on here as in the run before, which needs no other look."""
+        depth = len(self._chosen)
+        if depth >= self._repeated:
+            return False
+        passed, who, _ = self._seen[depth]
+        if passed == self._passed and who is me and self._prefix[depth] == me.number:
+            self._chosen.append(me.number)
+            return True
+        return passed > self._passed  # there was nothing to decide
 
     def _choose(self, me: _Worker | None) -> _Worker | None:
         """Return who goes on where `me` is at a point; None if all have ended."""
@@ -360,12 +384,14 @@ class _Walk:
         self._chosen.append(chosen)
         if stay and chosen != default:
             self._preempted += 1
+            self._quiet = self._preempted == self._bound and self._trail is None
         return self._workers[chosen]
 
     def _give_up(self, error: BaseException) -> None:
         """Unwind all threads. The first error counts."""
         self._error = self._error or error
         self._given_up = True
+        self._quiet = False
 
     def _pass_baton(self, worker: _Worker | None) -> None:
         if worker is None:
@@ -375,8 +401,10 @@ class _Walk:
             worker.baton.release()
 
     def _come_home(self) -> None:
-        if not self._home.acquire(timeout=PATIENCE):
-            raise RuntimeError(f"{self.running} waits for something unknown, or runs for ever")
+        for _ in range(TICKS):
+            if self._home.acquire(timeout=self._patience / TICKS):
+                return
+        raise RuntimeError(f"{self.running} waits for something unknown, or runs for ever")
 
     def _execute(self, me: _Worker) -> None:
         try:
@@ -440,9 +468,12 @@ class _Walk:
                 monitoring.free_tool_id(tool)
 
         def _monitor(self, code: CodeType, _: int) -> Any:
-            if not self._owns(code):
+            if self._quiet:
+                return None
+            if not self._owned.get(code.co_filename) and not self._owns(code):
                 return sys.monitoring.DISABLE
-            if self.running is not None and self.running.key == get_ident():
+            me = self.running
+            if me is not None and me.key == get_ident():
                 self.point()
             return None
 
@@ -468,6 +499,24 @@ class _Walk:
             if event in {"line", "opcode"}:
                 self.point()
             return self._trace
+
+
+@contextmanager
+def _one_processor() -> Generator[None]:
+    """Keep this thread and those it starts on one processor, where the baton passes twice as fast.
+
+    Of several workers of pytest-xdist, each on its own.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", f"gw{os.getpid()}")
+    os.sched_setaffinity(0, {sorted(before)[int(worker[2:]) % len(before)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 _walk: _Walk | None = None
@@ -528,12 +577,7 @@ class Lock:
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -602,6 +646,8 @@ def _substitutes() -> dict[str, object]:
     waits_lock = RLock()
     return {
         "eventemitter._channel.new_lock": new_lock,
+        "eventemitter._expectation.new_lock": new_lock,
+        "eventemitter._stream.new_lock": new_lock,
         "eventemitter._locks._held": _Held(),
         "eventemitter._sections.waits_lock": waits_lock,
         "eventemitter._turns.waits_lock": waits_lock,
@@ -609,6 +655,7 @@ def _substitutes() -> dict[str, object]:
         "eventemitter._turns.threading": SimpleNamespace(Lock=Lock, TIMEOUT_MAX=TIMEOUT_MAX),
         "eventemitter._channel.monotonic": monotonic,
         "eventemitter._subscription.monotonic": monotonic,
+        "eventemitter._expectation.monotonic": monotonic,
     }
 
 

@@ -11,11 +11,15 @@ from _thread import interrupt_main
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from itertools import pairwise
 from pathlib import Path
 from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any, Literal, Protocol
+
+_RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def inject_everywhere(
 
     - `"lines"`: before each line, and on entry to each function. What `interrupt` raises, that
       line raises; at the end of a `with` this skips its exit, where no signal could have arrived.
+      Going on after an `await` is no entry; a jump back inside of a line does not begin it.
     - `"polls"`: after each instruction after which CPython looks for signals, which are calls,
       backward jumps and function entry. What `interrupt` raises goes to the handler that it would
       go to if a signal's handler raised it. Main thread only; takes SIGINT for itself meanwhile.
@@ -105,6 +110,7 @@ class _LineInjector:
     def arm(self, wanted: int, action: Callable[[], None]) -> None:
         """Prepare for a run that `action` interrupts at the point with the index `wanted`."""
         self._left, self._action = wanted, action
+        self._lines: dict[int, int] = {}  # by the id of a frame, which line it has begun last
         self.point: Point | None = None
         self.interrupted = False
 
@@ -125,10 +131,22 @@ class _LineInjector:
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         if not self._armed or not self._owns(frame.f_code):
             return None
-        if event in {"call", "line"} and self._is_wanted():
+        if event in {"call", "line"} and self._may_raise(frame, event) and self._is_wanted():
             self.point = _point(frame.f_code, frame.f_lineno, "before", frame.f_lasti)
             self._interrupt()
         return self._trace
+
+    def _may_raise(self, frame: FrameType, event: str) -> bool:
+        """Leave out where no signal arrives, and what a tracer raises finds no handler.
+
+        That is where a coroutine goes on after an `await`, and a jump back inside of a line.
+        """
+        code, earlier = frame.f_code, self._lines.get(id(frame))
+        if event == "call":
+            self._lines.pop(id(frame), None)
+            return not code.co_flags & _RESUMABLE or frame.f_lasti <= _entry(code)
+        self._lines[id(frame)] = frame.f_lineno
+        return earlier != frame.f_lineno or frame.f_lasti in _line_starts(code)
 
     def _owns(self, code: CodeType) -> bool:
         name = code.co_filename
@@ -293,6 +311,17 @@ def _find_polls(code: CodeType) -> dict[int, _Poll]:
             polls[start] = polls[this.offset] = poll
         start = following.offset
     return polls
+
+
+@cache
+def _line_starts(code: CodeType) -> set[int]:
+    return {offset for offset, _ in dis.findlinestarts(code)}
+
+
+@cache
+def _entry(code: CodeType) -> int:
+    """Return the offset of the instruction with which `code` begins when it is called."""
+    return next(each.offset for each in dis.get_instructions(code) if each.opname == "RESUME")
 
 
 def _point(code: CodeType, line: int, when: Literal["before", "after"], offset: int) -> Point:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from explorer import Event, pause
-from support import Ping, Pong, assert_idle
+from support import Ping, Pong, assert_idle, channel_of
 
-from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
+from eventemitter import EventEmitter, ReplayEventEmitter, StreamOverflow, Subscription
+from eventemitter._sections import section, this_thread
 
 Emitter = type[EventEmitter[Any]]
 Threads = list[Callable[[], object]]
@@ -29,6 +30,11 @@ class Explored:
         self.listen(self.steady)
         self.threads: Threads = []
         self.prepare()
+        for name in ("emitter", "other", "target"):
+            if name in vars(self):
+                warm(vars(self)[name])
+        for emitter in vars(self).get("ring", ()):
+            warm(emitter)
 
     def prepare(self) -> None:
         """Set up `threads`."""
@@ -58,6 +64,14 @@ class Explored:
         for seen in self.late:
             start = self.steady.index(seen[0]) if seen else len(self.steady)
             assert seen == self.steady[start:], f"{seen} is no end of {self.steady}"
+
+
+def warm(emitter: EventEmitter[Any]) -> None:
+    """Make the emitter what it is after an event, where the next takes the shortest way."""
+    me = this_thread()
+    for event_type in emitter.event_types():
+        channel = channel_of(emitter, event_type)
+        section(me, channel.mutex, channel.rest_locked)
 
 
 def chain(emitter: EventEmitter[Any], event: object) -> Callable[[Any], None]:
@@ -242,7 +256,7 @@ class ReentrantEmitAgainstEmit(Explored):
 
 
 class EmitNowaitAgainstEmit(Explored):
-    """Nothing is lost, and one order holds, where one of two emits may not wait."""
+    """G3: nothing is lost, and one order holds, where one of two emits may not wait."""
 
     def prepare(self) -> None:
         self.second: list[int] = []
@@ -411,7 +425,7 @@ class ReplayThatRemovesItself(Explored):
 
 
 class ForgetAgainstOn(Explored):
-    """The listener is told the latest event, or it was forgotten: one of the two."""
+    """G1: the listener is told the latest event, or it was forgotten: one of the two."""
 
     def prepare(self) -> None:
         self.emitter.emit(Ping(0))
@@ -424,6 +438,37 @@ class ForgetAgainstOn(Explored):
         assert self.steady == [0, 1]
         if self.replays:
             assert self.late[0] in ([0, 1], [1], [])
+
+
+class ForgetAgainstEmit(Explored):
+    """G1: a late listener is told the event, or it was forgotten; an older one never comes back."""
+
+    def prepare(self) -> None:
+        self.emitter.remove_all_listeners()
+        self.emitter.emit(Ping(0))
+        self.emitted = self.forgotten = False
+        self.threads = [self.forget, self.emit]
+
+    def forget(self) -> None:
+        """Forget, and note whether the event had been emitted before."""
+        self.forgets_it = self.emitted
+        if isinstance(self.emitter, ReplayEventEmitter):
+            self.emitter.forget()
+        self.forgotten = True
+
+    def emit(self) -> None:
+        """Emit, and note whether all had been forgotten before."""
+        self.emits_after = self.forgotten
+        self.emitter.emit(Ping(1))
+        self.emitted = True
+
+    def check(self) -> None:
+        super().check()
+        self.join()
+        (seen,) = self.late
+        assert seen in ([], [1])
+        assert not (seen and self.forgets_it)
+        assert seen or not (self.replays and self.emits_after)
 
 
 class RemoveAllAgainst(Explored):
@@ -455,7 +500,7 @@ class RemoveAllAgainst(Explored):
 
 
 class RemoveAllAgainstOn(RemoveAllAgainst):
-    """The new listener goes or stays, and is called if it stays."""
+    """G8: the new listener goes or stays, and is called if it stays."""
 
     def against(self) -> Callable[[], object]:
         return self.join
@@ -468,7 +513,7 @@ class RemoveAllAgainstOn(RemoveAllAgainst):
 
 
 class RemoveAllAgainstOff(RemoveAllAgainst):
-    """Either removes it; off() says whether it was off()."""
+    """G8: either removes it; off() says whether it was off()."""
 
     def against(self) -> Callable[[], object]:
         self.victim = self.listen([])
@@ -478,3 +523,247 @@ class RemoveAllAgainstOff(RemoveAllAgainst):
         super().check()
         assert not self.victim.active
         assert self.emitter.listener_count(Ping) == 0
+
+
+class ExpectAgainstEmit(Explored):
+    """G1: an expectation gets the event live or by replay, or is registered for the next."""
+
+    def prepare(self) -> None:
+        self.threads = [self.expect, self.emits(1)]
+
+    def expect(self) -> None:
+        """Expect an event."""
+        self.expectation = self.emitter.expect(Ping)
+
+    def check(self) -> None:
+        super().check()
+        done = self.expectation.done()
+        assert done or not self.replays
+        assert self.emitter.listener_count(Ping) == (1 if done else 2)
+        self.emitter.emit(Ping(5))
+        assert self.expectation.result(0) == Ping(1 if done else 5)
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class ExpectAgainstTwoEmits(Explored):
+    """G7: an expectation gets the first of two events."""
+
+    def prepare(self) -> None:
+        self.expectation = self.emitter.expect(Ping)
+        self.threads = [self.emits(1), self.emits(2)]
+
+    def check(self) -> None:
+        super().check()
+        assert self.expectation.result(0) == Ping(self.steady[0])
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class ExpectAgainstEmitAgainstCancel(Explored):
+    """G7: an expectation gets the event or is cancelled, one of the two."""
+
+    def prepare(self) -> None:
+        self.expectation = self.emitter.expect(Ping)
+        self.threads = [self.emits(1), self.cancel]
+
+    def cancel(self) -> None:
+        """Cancel it, and note whether that was too late."""
+        self.cancelled = self.expectation.cancel()
+        assert self.expectation.done()
+        assert self.emitter.listener_count(Ping) == 1
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1]
+        assert self.expectation.cancelled() == self.cancelled
+        assert self.cancelled or self.expectation.result(0) == Ping(1)
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class ExpectAgainstEmitAgainstOff(Explored):
+    """G8: an expectation whose listener is removed gets the event or is cancelled: it ends."""
+
+    def prepare(self) -> None:
+        self.expectation = self.emitter.expect(Ping)
+        _, listener = self.emitter.listeners(Ping)
+        self.threads = [self.emits(1), listener.off]
+
+    def check(self) -> None:
+        super().check()
+        assert self.steady == [1]
+        assert self.expectation.cancelled() or self.expectation.result(0) == Ping(1)
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class StreamAgainstTwoEmits(Explored):
+    """G1, G2: a stream has the latest event and all newer ones, once each."""
+
+    def prepare(self) -> None:
+        self.threads = [self.open, self.emits(1, 2)]
+
+    def open(self) -> None:
+        """Open a stream."""
+        self.stream = self.emitter.stream(Ping)
+
+    def check(self) -> None:
+        self.stream.close()
+        self.late.append([event.number for event in self.stream])
+        super().check()
+        assert self.steady == [1, 2]
+        assert self.late[0][-1:] == [2] or not self.replays
+
+
+class StreamOfTwoTypes(Explored):
+    """G3: a stream has the events of each type in the one order, and each thread's in its order."""
+
+    def prepare(self) -> None:
+        self.pongs: list[int] = []
+        self.emitter.on(Pong, lambda event: self.pongs.append(event.number))
+        self.stream = self.emitter.stream(Ping, Pong)
+        self.threads = [lambda: self.both(Ping(1), Pong(2)), lambda: self.both(Pong(3), Ping(4))]
+
+    def both(self, *events: object) -> None:
+        """Emit an event of each type."""
+        for event in events:
+            self.emitter.emit(event)
+
+    def check(self) -> None:
+        super().check()
+        self.stream.close()
+        events = list(self.stream)
+        assert [event.number for event in events if isinstance(event, Ping)] == self.steady
+        assert [event.number for event in events if isinstance(event, Pong)] == self.pongs
+        assert len(events) == 4
+        assert events.index(Ping(1)) < events.index(Pong(2))
+        assert events.index(Pong(3)) < events.index(Ping(4))
+
+
+class StreamOfTwoTypesDuringTwoEmits(Explored):
+    """G1, G2: what a stream has had replayed or live comes in the order in which it was emitted."""
+
+    def prepare(self) -> None:
+        self.threads = [self.open, self.emit]
+
+    def open(self) -> None:
+        """Open a stream, which asks for one type after the other."""
+        self.stream = self.emitter.stream(Ping, Pong)
+
+    def emit(self) -> None:
+        """Emit an event of each type, the other way round."""
+        self.emitter.emit(Pong(1))
+        self.emitter.emit(Ping(2))
+
+    def check(self) -> None:
+        super().check()
+        assert_idle(self.emitter)
+        self.stream.close()
+        events = list(self.stream)
+        assert events == [Pong(1), Ping(2)] or not self.replays
+        assert events in ([], [Ping(2)], [Pong(1), Ping(2)])
+
+
+class StreamCloseAgainstReader(Explored):
+    """G10: a reader ends when its stream is closed, and has what was emitted before."""
+
+    def prepare(self) -> None:
+        self.stream = self.emitter.stream(Ping)
+        self.read: list[int] = []
+        self.threads = [self.reads, self.ends]
+
+    def reads(self) -> None:
+        """Read to the end."""
+        self.read.extend(event.number for event in self.stream)
+
+    def ends(self) -> None:
+        """Emit, and close the stream."""
+        self.emitter.emit(Ping(1))
+        self.stream.close()
+
+    def check(self) -> None:
+        super().check()
+        assert self.read == [1]
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class StreamCloseAgainstEmitAgainstReader(StreamCloseAgainstReader):
+    """G1, G10: the same where another thread closes it; emitted before means that it is read."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.emitted = self.closing_after = False
+        self.threads = [self.reads, self.emit, self.close]
+
+    def emit(self) -> None:
+        """Emit, and note that it is done."""
+        self.emitter.emit(Ping(1))
+        self.emitted = True
+
+    def close(self) -> None:
+        """Close the stream, and note whether the event had been emitted before."""
+        self.closing_after = self.emitted
+        self.stream.close()
+
+    def check(self) -> None:
+        Explored.check(self)
+        assert self.read == [1] if self.closing_after else self.read in ([], [1])
+        assert self.emitter.listener_count(Ping) == 1
+
+
+class OverflowAgainstTwoEmits(Explored):
+    """G3: a full stream has the first event, says that it has lost the second, and is closed."""
+
+    def prepare(self) -> None:
+        self.stream = self.emitter.stream(Ping, maxsize=1)
+        self.threads = [self.emits(1), self.emits(2)]
+
+    def check(self) -> None:
+        super().check()
+        assert self.emitter.listener_count(Ping) == 1
+        assert next(self.stream) == Ping(self.steady[0])
+        try:
+            lost = next(self.stream, None)
+        except StreamOverflow:
+            lost = None
+        else:
+            raise AssertionError(f"not told of an overflow: {lost}")
+        assert next(self.stream, None) is None
+        assert self.stream.dropped == 1
+
+
+class FollowAgainstEmit(Explored):
+    """G1: who follows emits the event again, live or by replay, once."""
+
+    def prepare(self) -> None:
+        self.target = type(self.emitter)()
+        self.late.append([])
+        self.target.on(Ping, lambda event: self.late[0].append(event.number))
+        self.threads = [lambda: self.target.follow(self.emitter, Ping), self.emits(1)]
+
+    def check(self) -> None:
+        super().check()
+        assert_idle(self.target)
+        assert self.steady == [1]
+        assert self.late[0] == [1] if self.replays else self.late[0] in ([], [1])
+
+
+class TwoEmittersThatFollowEachOther(Explored):
+    """G10: each event comes to both, once, and two threads that emit do not wait for ever."""
+
+    def prepare(self) -> None:
+        self.other = type(self.emitter)()
+        self.seen: list[int] = []
+        self.other.on(Ping, self.note)
+        self.other.follow(self.emitter, Ping)
+        self.emitter.follow(self.other, Ping)
+        self.threads = [self.emits(1), lambda: self.other.emit(Ping(2))]
+
+    def note(self, event: Ping) -> None:
+        """Note an event, and end what goes round and round."""
+        self.seen.append(event.number)
+        if len(self.seen) > 2:
+            raise SystemExit("an event has come back")
+
+    def check(self) -> None:
+        super().check()
+        assert_idle(self.other)
+        assert sorted(self.steady) == [1, 2]
+        assert sorted(self.seen) == [1, 2]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from eventemitter import EventEmitter
@@ -84,6 +89,30 @@ class Stop:
     def go(self) -> None:
         """Let go on who stops here, and all who come later."""
         self._open.set()
+
+
+def raise_interrupt(*_: object) -> None:
+    """Do what Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def interrupt_when(command: Sequence[str], started: str, directory: Path) -> tuple[int, str, str]:
+    """Run a command until a line of its output starts with this, then send it Ctrl-C.
+
+    Return its exit code, what it printed afterwards, and its errors.
+    """
+    with subprocess.Popen(
+        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith(started):
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return process.returncode, output, errors
 
 
 class KnownLock:
@@ -174,3 +203,26 @@ def until_waited_for(channel: Channel, count: int) -> None:
 
 def _waiting(waits: Sequence[TurnWait | HandlerWait]) -> int:
     return sum(wait in wait.thread.waits and not wait.thread.inside for wait in tuple(waits))
+
+
+@contextmanager
+def on_entry(*steps: tuple[str, Callable[[], object]]) -> Generator[None]:
+    """Do something in this thread when it enters methods of a channel, where signals are handled.
+
+    Each step names a method, and is done once, after the step before it.
+    """
+    left = [(getattr(Channel, name).__code__, action) for name, action in steps]
+    before = sys.gettrace()
+
+    def trace(frame: FrameType, _kind: str, _argument: object) -> None:
+        if left and frame.f_code is left[0][0]:
+            sys.settrace(None)
+            left.pop(0)[1]()
+            sys.settrace(trace)
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+    assert not left, f"never entered: {left}"

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import ast
+import dis
 import signal
 import sys
 import threading
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import CodeType
 from typing import Any, Literal, cast
 
 import pytest
 from injection import Point, inject_everywhere
-from support import Crew, Ping, Pong, Stop, assert_idle, channel_of, until, until_in_line
+from support import (
+    Crew,
+    Ping,
+    Pong,
+    Stop,
+    assert_idle,
+    channel_of,
+    on_entry,
+    raise_interrupt,
+    until,
+    until_in_line,
+)
 
 import eventemitter
-from eventemitter import EventEmitter, ReplayEventEmitter
+from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
+from eventemitter._channel import Channel
 
 PACKAGE = Path(eventemitter.__file__).parent
 Emitter = type[EventEmitter[Any]]
@@ -214,7 +231,7 @@ def test_a_full_stack_leaves_no_lock_held_and_no_turn_taken(
             other.emit(extra)
         seen.clear()
         emitter.remove_all_listeners(Pong)
-        assert_idle(emitter)
+        assert_idle(emitter, queue=False)  # what was queued is delivered next
         crew.run(emitter.emit, Ping(7)).result(30)
         emitter.emit(Ping(8))
         assert seen[-2:] == [Ping(7), Ping(8)]
@@ -279,3 +296,266 @@ def test_what_an_interrupted_wait_depends_on_is_not_what_its_interruption_depend
     finally:
         signal.signal(signal.SIGUSR1, earlier)
     assert_idle(emitter)
+
+
+class Terminated(BaseException):
+    """What a second signal raises."""
+
+
+@both_kinds
+def test_two_signals_that_raise_leave_no_lock_held(kind: Emitter, crew: Crew) -> None:
+    """G11: the second comes up in the clean-up after the first."""
+    emitter: EventEmitter[Any] = kind()
+    seen: list[Ping] = []
+    emitter.on(Ping, seen.append)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    def both_come() -> None:
+        # In one step of the interpreter: the second is pending when the first is handled.
+        list(map(interrupt_main, handlers))
+
+    handlers = {signal.SIGUSR1: interrupt, signal.SIGUSR2: terminate}
+    earlier = {number: signal.signal(number, each) for number, each in handlers.items()}
+    try:
+        with pytest.raises(Terminated), on_entry(("_settle_locked", both_come)):
+            emitter.listener_count(Ping)
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+    assert_idle(emitter)
+    emitter.emit(Ping(1))
+    crew.run(emitter.emit, Ping(2)).result(30)
+    assert seen == [Ping(1), Ping(2)]
+
+
+def test_keyboard_interrupt_loses_no_listener_of_another_thread(crew: Crew) -> None:
+    """G2, G11: the interrupted call was just carrying out the other's request.
+
+    1. Another thread has left its listener in the inbox, to be registered.
+    2. This thread registers it, and is interrupted when that is half done.
+    3. The other thread goes on: its listener gets the replay and what comes later.
+    """
+    emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+    emitter.emit(Ping(1))
+    seen: list[Ping] = []
+    stop = Stop()
+
+    def register() -> Subscription[Ping]:
+        with on_entry(("_join", stop)):
+            return emitter.on(Ping, seen.append)
+
+    registering = crew.run(register)
+    stop.wait()
+    with pytest.raises(KeyboardInterrupt), on_entry(("_changed_locked", raise_interrupt)):
+        emitter.listener_count(Ping)
+    stop.go()
+    assert registering.result(30).active
+    emitter.emit(Ping(2))
+    assert seen == [Ping(1), Ping(2)]
+    assert emitter.listener_count(Ping) == 1
+    assert_idle(emitter)
+
+
+def test_nobody_waits_for_a_replay_that_has_not_begun(crew: Crew) -> None:
+    """G9, G10: it never will, as its listener is removed.
+
+    1. A signal handler that interrupts a section of this thread registers: the replay is put aside.
+    2. There it has another thread remove the listener and wait, and waits for that thread.
+    """
+    interrupted: EventEmitter[Any] = EventEmitter()
+    interrupted.on(Pong, print)
+    emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+    emitter.emit(Ping(1))
+    replayed: list[Ping] = []
+    done: list[bool] = []
+
+    def remove(subscription: Subscription[Ping]) -> bool:
+        assert emitter.listener_count(Ping) == 1  # registers it, out of the inbox
+        return subscription.off_and_wait()
+
+    def on_signal() -> None:
+        subscription = emitter.on(Ping, replayed.append)
+        done.append(crew.run(remove, subscription).result(30))
+
+    with on_entry(("_settle_locked", on_signal)):
+        interrupted.listener_count(Pong)
+    assert done == [True]
+    assert replayed == []
+    assert_idle(emitter)
+
+
+def test_keyboard_interrupt_loses_no_listener_whose_replay_was_put_aside() -> None:
+    """G12: the `on()` of a signal handler has returned, so its listener stays, and gets its replay.
+
+    1. A signal handler that interrupts a section registers: the replay is put aside.
+    2. That is done later, and Ctrl-C comes before the handler is called.
+    """
+    interrupted: EventEmitter[Any] = EventEmitter()
+    interrupted.on(Pong, print)
+    emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+    emitter.emit(Ping(1))
+    seen: list[Ping] = []
+    subscriptions: list[Subscription[Ping]] = []
+
+    def register() -> None:
+        subscriptions.append(emitter.on(Ping, seen.append))
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        on_entry(("_settle_locked", register), ("_replayed_locked", raise_interrupt)),
+    ):
+        interrupted.listener_count(Pong)
+    emitter.emit(Ping(2))
+    assert subscriptions[0].active
+    assert seen == [Ping(1), Ping(2)]
+    assert_idle(emitter)
+
+
+@both_kinds
+def test_a_failure_does_not_touch_the_recursion_limit(
+    kind: Emitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G11: it belongs to the program, and is raised only where the stack is full."""
+    emitter: EventEmitter[Any] = kind()
+
+    def refuse(limit: int) -> None:
+        raise AssertionError(limit)
+
+    def fail(_: Ping) -> None:
+        raise ValueError("broken")
+
+    emitter.on(Ping, fail)
+    monkeypatch.setattr(sys, "setrecursionlimit", refuse)
+    with pytest.raises(ExceptionGroup):
+        emitter.emit(Ping())
+    emitter.on(Pong, lambda _: raise_interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        emitter.emit(Pong())
+    assert_idle(emitter)
+
+
+def test_the_recursion_limit_is_raised_once_and_taken_back_by_the_last(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G11: two threads clean up on a full stack at once; neither takes the other's limit for ours.
+
+    1. Two threads are interrupted with a full stack, and stop in their clean-up.
+    2. They go on, one after the other.
+    3. The same with one, while which the program sets a limit of its own.
+    """
+    limit = sys.getrecursionlimit()
+    stops: dict[object, Stop] = {}
+    clean_up = Channel.abandon
+
+    def full(channel: Channel, *arguments: Any) -> None:
+        if threading.current_thread() not in told:
+            told.add(threading.current_thread())
+            raise RecursionError
+        stops[channel]()
+        clean_up(channel, *arguments)
+
+    told: set[threading.Thread] = set()
+    monkeypatch.setattr(Channel, "abandon", full)
+
+    def interrupted() -> Stop:
+        emitter: EventEmitter[Any] = EventEmitter()
+        emitter.on(Ping, lambda _: raise_interrupt())
+        stop = stops[channel_of(emitter, Ping)] = Stop()
+
+        def emit() -> None:
+            with pytest.raises(KeyboardInterrupt):
+                emitter.emit(Ping())
+
+        threads.append(crew.run(emit))
+        stop.wait()
+        return stop
+
+    threads: list[Future[None]] = []
+    first, second = interrupted(), interrupted()
+    raised = sys.getrecursionlimit()
+    first.go()
+    threads[0].result(30)
+    assert sys.getrecursionlimit() == raised > limit
+    second.go()
+    threads[1].result(30)
+    assert sys.getrecursionlimit() == limit
+    third = interrupted()
+    try:
+        sys.setrecursionlimit(limit + 7)
+        third.go()
+        threads[2].result(30)
+        assert sys.getrecursionlimit() == limit + 7, "what the program has set was undone"
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+# Where the interpreter itself skips an `except`
+
+
+def codes(code: CodeType) -> Iterator[CodeType]:
+    """Return a code object and all within it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from codes(constant)
+
+
+def uncovered_jumps(code: CodeType) -> set[int]:
+    """Return the lines of backward jumps, where signals are handled, that no handler covers.
+
+    In functions that have handlers: others are comprehensions here, and covered by who calls them.
+    """
+    entries: list[Any] = vars(dis)["_parse_exception_table"](code)
+    if not entries:
+        return set()
+    return {
+        found.positions.lineno or 0
+        for found in dis.get_instructions(code)
+        if found.opname == "JUMP_BACKWARD" and found.positions
+        if not any(entry.start <= found.offset < entry.end for entry in entries)
+    }
+
+
+def relied_on(source: ast.AST) -> Iterator[range]:
+    """Return the lines of each `try` body whose clean-up nothing may skip."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.Try):
+            kinds = {ast.unparse(each.type) for each in node.handlers if each.type is not None}
+            if node.finalbody or "BaseException" in kinds:
+                yield range(node.body[0].lineno, (node.body[-1].end_lineno or 0) + 1)
+
+
+def skipped(source: str, name: str) -> list[int]:
+    """Return the lines of a module where a signal handler can raise past a clean-up."""
+    bodies = list(relied_on(ast.parse(source)))
+    jumps = {
+        line for code in codes(compile(source, name, "exec")) for line in uncovered_jumps(code)
+    }
+    return sorted(line for line in jumps if any(line in body for body in bodies))
+
+
+def test_no_clean_up_can_be_skipped() -> None:
+    """G11: the jump back of some loops is covered by no handler, so none is where it matters."""
+    for module in PACKAGE.glob("*.py"):
+        assert not skipped(module.read_text(encoding="utf-8"), str(module)), module
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the compiler covers these jumps")
+def test_a_clean_up_that_can_be_skipped_is_found() -> None:
+    """The search for such loops finds one."""
+    source = """
+def f(x):
+    try:
+        for each in x:
+            print(each)
+            if each:
+                x()
+    finally:
+        print()
+"""
+    assert skipped(source, "example")

@@ -909,3 +909,26 @@ def test_a_failure_cannot_be_changed() -> None:
     failure = HandlerFailure(Ping(), bad, ValueError())
     with pytest.raises(AttributeError):
         failure.event = Ping(2)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("equal", [True, False, None])
+def test_a_once_handler_that_compares_itself_is_called(
+    emitter: EventEmitter[Any], *, equal: bool | None
+) -> None:
+    """G6, G7: its `__eq__` is not asked, whatever it would say."""
+    seen: list[Ping] = []
+
+    class Handler:
+        __hash__ = object.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            assert equal is not None, "compared"
+            return equal
+
+        def __call__(self, event: Ping) -> None:
+            seen.append(event)
+
+    emitter.once(Ping, Handler())
+    emitter.emit(Ping(1))
+    assert seen == [Ping(1)]
+    assert emitter.listener_count(Ping) == 0

@@ -678,19 +678,16 @@ def test_user_code_under_a_lock_is_found() -> None:
         explore(make, points="locks")
 
 
-def test_a_wait_for_something_unknown_is_an_error(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wait_for_something_unknown_is_an_error(toy: Toy) -> None:
     """A thread that waits where the explorer cannot see it does not hang the test."""
     unknown = threading.Event()
 
     def make() -> Program:
         return Program([unknown.wait])
 
-    monkeypatch.setattr(explorer, "PATIENCE", 0.05)
     threads = threading.enumerate()
     with pytest.raises(RuntimeError, match="waits for something unknown"):
-        explore(make, points="locks", subject=toy.subject)
+        explore(make, points="locks", subject=toy.subject, patience=0.05)
     unknown.set()
     for thread in set(threading.enumerate()) - set(threads):
         thread.join()

@@ -8,7 +8,6 @@ import argparse
 import gc
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import warnings
@@ -20,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from support import interrupt_when
 
 _ROOT = Path(__file__).parent.parent
 if not (_ROOT / "benchmarks").is_dir():
@@ -174,6 +174,7 @@ def test_interrupt_before_the_caller_listens_leaves_nothing_behind(
     assert [finished.done() for finished in preempted] == [True] * 3
 
 
+@pytest.mark.deep
 def test_interrupt_at_any_line_of_the_benchmark_leaves_nothing_behind() -> None:
     """Ctrl-C comes at the first line, in the next run at the second, and so on: none is lost."""
     lines = 0
@@ -279,19 +280,5 @@ def test_interrupt_after_the_last_look_at_it_is_not_lost(
 def test_interrupted_command_exits_130_with_a_short_message() -> None:
     """Ctrl-C in the middle of a long run ends it, without traceback or resource warning."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-m", "benchmarks", "handshake"]
-    with subprocess.Popen(
-        [*command, "--connections", "1000000"],
-        cwd=_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            while not process.stdout.readline().startswith("emitter"):
-                assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert (process.returncode, errors) == (130, _INTERRUPTED)
+    code, _, errors = interrupt_when([*command, "--connections", "1000000"], "emitter", _ROOT)
+    assert (code, errors) == (130, _INTERRUPTED)

@@ -154,18 +154,20 @@ class AsyncHandler:
         (coroutine_handler, "coroutine_handler"),
         (AsyncHandler(), "AsyncHandler()"),
         (partial(coroutine_handler), None),
+        (partial(partial(AsyncHandler()), 1), None),
     ],
 )
-def test_a_coroutine_function_is_refused(
+def test_a_coroutine_function_without_a_loop_is_refused(
     emitter: Emitter, name: str, handler: object, shown: str | None
 ) -> None:
     """Section 5: rather than never awaited, in silence."""
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(RuntimeError) as caught:
         getattr(emitter, name)(Ping, handler)
     if shown is not None:
         assert str(caught.value) == (
-            f"{name}(Ping, {shown}): the handler is a coroutine function, which emit() could not "
-            "await; pass a plain function, one that starts a task say"
+            f"{name}(Ping, {shown}): the handler is a coroutine function, and no event loop is "
+            "running to run it on; register it in a coroutine, or pass the loop, as in "
+            "loop=asyncio.get_running_loop()"
         )
     assert emitter.event_types() == ()
 
@@ -340,3 +342,10 @@ def test_an_undeclared_event_is_refused(cls: Kind, name: str) -> None:
     """Section 5: also where nobody listens."""
     with raises(TypeError, UNDECLARED.format(cls.__name__)):
         getattr(cls(), name)(42)
+
+
+@pytest.mark.parametrize("on_error", [coroutine_handler, AsyncHandler(), partial(AsyncHandler())])
+def test_on_error_must_not_be_a_coroutine_function(kind: type[Emitter], on_error: Any) -> None:
+    """Section 5: nobody would await it."""
+    with pytest.raises(TypeError, match=r"on_error=.* is a coroutine function.*pass a plain"):
+        kind(on_error=on_error)

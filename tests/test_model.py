@@ -353,7 +353,7 @@ def assert_told_alike(kind: Emitter, program: Program) -> None:
 
 
 @both_kinds
-@settings(exactly_repeatable, max_examples=800)
+@settings(exactly_repeatable, max_examples=300)
 @given(program=programs)
 def test_a_random_program_runs_as_in_the_model(kind: Emitter, program: Program) -> None:
     """G1, G2, G4, G5, G7, G8 and G11 on one thread: calls, order, results and failures."""

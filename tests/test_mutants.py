@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +18,17 @@ import schedules
 from explorer import Points, ScheduleError, explore
 from schedules import Emitter, Explored
 
-from eventemitter import EventEmitter, ReplayEventEmitter, _channel, _listener, _turns
+from eventemitter import (
+    EventEmitter,
+    ReplayEventEmitter,
+    _channel,
+    _follow,
+    _listener,
+    _turns,
+)
+
+_emitter = import_module("eventemitter._emitter")
+_stream = import_module("eventemitter._stream")
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,11 @@ def in_channel(method: str, old: str, new: str) -> Edit:
     return Edit(_channel, f"Channel.{method}", old, new)
 
 
+def in_buffer(method: str, old: str, new: str) -> Edit:
+    """Edit a method of Buffer."""
+    return Edit(_stream, f"Buffer.{method}", old, new)
+
+
 MUTANTS = [
     Mutant(
         "the latest event is stored outside the mutex",
@@ -54,9 +70,9 @@ MUTANTS = [
             in_channel("emit", "_old, self.latest = self.latest, event", "pass"),
             in_channel(
                 "emit",
-                "                if snapshot:\n                    self._deliver",
+                "                if plain is not None:\n                    watches",
                 "                if self.replays:\n                    self.latest = event\n"
-                "                if snapshot:\n                    self._deliver",
+                "                if plain is not None:\n                    watches",
             ),
         ],
         schedules.OnAgainstEmit,
@@ -67,9 +83,8 @@ MUTANTS = [
     Mutant(
         "the snapshot is taken before the mutex",
         [
-            in_channel("emit", "snapshot = None\n", "snapshot = None; early = self.snapshot\n"),
-            in_channel("emit", "snapshot = self.snapshot\n", "snapshot = early\n"),
-            in_channel("emit", "self.holder is None and not", "self.holder is None or not"),
+            in_channel("emit", "call: Any = None\n", "call: Any = None; early = self.plain\n"),
+            in_channel("emit", "plain = self.plain\n", "plain = early\n"),
         ],
         schedules.OnDuringTwoEmitsOfOneThread,
         "locks",
@@ -102,11 +117,11 @@ MUTANTS = [
     Mutant(
         "the next in line is woken before the turn is given up, and not after",
         [
-            Edit(_turns, "Turn.pass_on_locked", "first.gate.open()", "pass"),
+            Edit(_turns, "Turn.pass_on_locked", "first.let_go_locked()", "pass"),
             in_channel(
                 "_deliver",
                 "        call: Handler",
-                "        if self.line:\n            self.line[0].gate.open()\n"
+                "        if self.line:\n            self.line[0].let_go_locked()\n"
                 "        call: Handler",
             ),
         ],
@@ -116,28 +131,43 @@ MUTANTS = [
     ),
     Mutant(
         "the next in line is not woken",
-        [Edit(_turns, "Turn.pass_on_locked", "first.gate.open()", "pass")],
+        [Edit(_turns, "Turn.pass_on_locked", "first.let_go_locked()", "pass")],
         schedules.TwoEmitsInOneOrder,
         "lines",
         1,
     ),
     Mutant(
         "the queue is not looked at again when the turn is given up",
-        [in_channel("emit", "if not (self.queue or self.line", "if not (self.line")],
+        [
+            in_channel("_commit_locked", "self.plain = None\n", "pass\n"),
+            in_channel("arrive_locked", "self.plain = None\n", "pass\n"),
+        ],
         schedules.EmitNowaitAgainstEmit,
         "lines",
         1,
     ),
     Mutant(
         "the line is not looked at when the turn is given up",
-        [in_channel("emit", "self.queue or self.line or", "self.queue or")],
+        [in_channel("arrive_locked", "self.plain = None\n", "pass\n")],
         schedules.TwoEmitsInOneOrder,
         "lines",
         1,
     ),
     Mutant(
         "who waits for a handler is not looked at when the turn is given up",
-        [in_channel("emit", "self.inbox or self.watches", "self.inbox")],
+        [
+            in_channel(
+                "emit",
+                "self.plain is not plain:\n                        errors",
+                "0:\n                        errors",
+            ),
+            in_channel(
+                "emit",
+                "self.plain is not plain:\n                            self",
+                "0:\n                            self",
+            ),
+            in_channel("emit", "if watches:", "if False:"),
+        ],
         schedules.OffAndWaitAgainstEmit,
         "locks",
         2,
@@ -148,9 +178,9 @@ MUTANTS = [
             Edit(
                 _turns,
                 "Turn.line_up_locked",
-                "with waits_lock:\n            if closes_cycle(wait.thread, "
+                "with waits_lock:\n            if closes_cycle(wait.agent, "
                 "self.ahead(len(self.line))):\n                return False\n",
-                "if closes_cycle(wait.thread, self.ahead(len(self.line))):\n"
+                "if closes_cycle(wait.agent, self.ahead(len(self.line))):\n"
                 "            return False\n        with waits_lock:\n",
             )
         ],
@@ -167,7 +197,7 @@ MUTANTS = [
     ),
     Mutant(
         "waits for handlers are not entered in the graph",
-        [in_channel("_watch_locked", "watch.thread.waits.append(watch)", "pass")],
+        [in_channel("watch_locked", "watch.agent.waits.append(watch)", "pass")],
         schedules.WaitForTurnAgainstWaitForHandler,
         "locks",
         2,
@@ -176,7 +206,7 @@ MUTANTS = [
         "an event that is handed over is dropped",
         [
             in_channel(
-                "_arrive_locked", "if entry is not None:", "if entry is not None and not holder:"
+                "arrive_locked", "if entry is not None:", "if entry is not None and not holder:"
             )
         ],
         schedules.TwoEmittersInACycle,
@@ -199,7 +229,7 @@ MUTANTS = [
     ),
     Mutant(
         "off_and_wait does not wait",
-        [in_channel("_watch_locked", "return None", "return True")],
+        [in_channel("watch_locked", "return None", "return True")],
         schedules.OffAndWaitAgainstEmit,
         "locks",
         2,
@@ -207,11 +237,11 @@ MUTANTS = [
     Mutant(
         "who waits for a handler announces it after having looked who runs it",
         [
-            in_channel("_watch_locked", "self.watches.append(watch)", "pass"),
+            in_channel("watch_locked", "self.watches.append(watch)", "pass"),
             in_channel(
-                "_watch_locked",
-                "watch.thread.waits.append(watch)",
-                "watch.thread.waits.append(watch)\n            self.watches.append(watch)",
+                "watch_locked",
+                "watch.agent.waits.append(watch)",
+                "watch.agent.waits.append(watch)\n            self.watches.append(watch)",
             ),
         ],
         schedules.OffAndWaitForThatHandlerAlone,
@@ -225,6 +255,103 @@ MUTANTS = [
         "lines",
         1,
         ReplayEventEmitter,
+    ),
+    Mutant(
+        "a stream takes an event after the commit",
+        [
+            in_channel("_commit_locked", "if self.keeps:", "if self.replays:"),
+            in_channel("_keep_latest_locked", "in self.taps:", "in ():"),
+            in_channel(
+                "emit",
+                "                if plain is not None:\n                    watches",
+                "                for tap in self.taps:\n"
+                "                    tap.relay.take_locked(me, perf_counter_ns(), event)\n"
+                "                if plain is not None:\n                    watches",
+            ),
+            in_channel(
+                "_deliver",
+                "        call: Handler",
+                "        for tap in self.taps:\n"
+                "            tap.relay.take_locked(me, perf_counter_ns(), event)\n"
+                "        call: Handler",
+            ),
+        ],
+        schedules.StreamAgainstTwoEmits,
+        "locks",
+        1,
+        ReplayEventEmitter,
+    ),
+    Mutant(
+        "a stream opens without putting its events in order",
+        [in_buffer("_open_locked", "sorted(self._events, key=itemgetter(0))", "[*self._events]")],
+        schedules.StreamOfTwoTypesDuringTwoEmits,
+        "locks",
+        1,
+        ReplayEventEmitter,
+    ),
+    Mutant(
+        "a stream that overflows does not say so",
+        [in_buffer("_put_locked", "self._closed = self._broken = True", "self._closed = True")],
+        schedules.OverflowAgainstTwoEmits,
+        "locks",
+        0,
+    ),
+    Mutant(
+        "closing a stream wakes no reader",
+        [in_buffer("_close_locked", "self._wake_locked()", "pass")],
+        schedules.StreamCloseAgainstReader,
+        "locks",
+        1,
+    ),
+    Mutant(
+        "a reader registers its gate after it has looked at the buffer",
+        [
+            in_buffer(
+                "next",
+                "return section(me, self._mutex, self._next_locked, gate)",
+                "found = section(me, self._mutex, self._next_locked, None)\n"
+                "        if found is None and gate is not None:\n"
+                "            self._gates.append(gate)\n"
+                "        return found",
+            )
+        ],
+        schedules.StreamCloseAgainstReader,
+        "locks",
+        1,
+    ),
+    Mutant(
+        "an expectation is registered after the latest event was looked at",
+        [
+            Edit(
+                _emitter,
+                "EventEmitter.expect",
+                "channel.add(listener)",
+                "latest = channel.latest\n"
+                "                channel.inbox.append(listener)\n"
+                "                from eventemitter._sections import this_thread\n"
+                "                channel.settle(this_thread())\n"
+                "                if latest is not NOTHING:\n"
+                "                    expectation.set_result(latest)",
+            )
+        ],
+        schedules.ExpectAgainstEmit,
+        "lines",
+        1,
+        ReplayEventEmitter,
+    ),
+    Mutant(
+        "a follower does not look where an event has been",
+        [Edit(_follow, "Forward.__call__", "weakref.ref(self.target) not in route", "route")],
+        schedules.TwoEmittersThatFollowEachOther,
+        "locks",
+        0,
+    ),
+    Mutant(
+        "a follower forgets where an event has been",
+        [Edit(_follow, "Forward.__call__", "emit_along(entry, route)", "emit(entry.event)")],
+        schedules.TwoEmittersThatFollowEachOther,
+        "locks",
+        0,
     ),
 ]
 

@@ -18,9 +18,12 @@ from eventemitter import EventEmitter, _channel, _sections, _turns
 
 PUBLIC = [
     "EventEmitter",
+    "EventStream",
+    "Expectation",
     "HandlerFailure",
     "LockOrderError",
     "ReplayEventEmitter",
+    "StreamOverflow",
     "Subscription",
 ]
 
@@ -54,23 +57,31 @@ def test_everything_public_has_a_docstring(name: str) -> None:
         ):
             assert value.__doc__, f"{name}.{member}"
             documented += 1
-    assert documented or name in {"HandlerFailure", "LockOrderError"}
+    assert documented or name in {"HandlerFailure", "LockOrderError", "StreamOverflow"}
 
 
-@pytest.mark.parametrize("name", ["EventEmitter", "ReplayEventEmitter", "Subscription"])
+@pytest.mark.parametrize(
+    "name", ["EventEmitter", "ReplayEventEmitter", "Subscription", "Expectation", "EventStream"]
+)
 def test_the_methods_are_exactly_those_of_the_contract(name: str) -> None:
     """Section 2: no helper of the package shows up in an editor's list."""
     expected = {
         "EventEmitter": {
             "on", "once", "off", "off_and_wait", "remove_all_listeners",
             "remove_all_listeners_and_wait", "listener_count", "listeners", "event_types", "emit",
-            "emit_nowait",
+            "emit_nowait", "emit_async", "expect", "stream", "follow",
         },
         "ReplayEventEmitter": {"latest", "forget"},
-        "Subscription": {"active", "event_type", "handler", "off", "off_and_wait"},
+        "Subscription": {
+            "active", "event_type", "handler", "off", "off_and_wait", "off_and_wait_async",
+        },
+        "Expectation": {  # as any future has them
+            "result", "exception", "cancel", "cancelled", "done", "add_done_callback",
+        },
+        "EventStream": {"close", "dropped"},
     }  # fmt: skip
     cls: type = getattr(eventemitter, name)
-    internal = {"channel", "listener"}  # slots of Subscription
+    internal = {"parts"}  # a slot of Subscription
     assert {each for each in vars(cls) if not each.startswith("_")} - internal == expected[name]
 
 

@@ -165,6 +165,7 @@ def test_latest_event_and_snapshot_change_in_one_step(crew: Crew) -> None:
     for moment in ("acquire", "release"):
         emitter = ReplayEventEmitter[Ping]()
         emitter.on(Ping, ignore)
+        emitter.emit(Ping(0))
         heard: list[Ping] = []
         stop = Stop()
 
@@ -196,10 +197,10 @@ def test_latest_event_and_snapshot_change_in_one_step(crew: Crew) -> None:
         crew.run(emit)
         stop.wait()  # 1
         emitter.on(Ping, heard.append)  # 2
-        assert numbers(heard) == ([] if moment == "acquire" else [1])
+        assert numbers(heard) == ([0] if moment == "acquire" else [1])
         stop.go()  # 3
         crew.join()
-        assert numbers(heard) == [1]
+        assert numbers(heard) == ([0, 1] if moment == "acquire" else [1])
 
 
 def test_on_during_a_delivery_gets_the_event_by_replay_alone(crew: Crew) -> None:
@@ -1112,3 +1113,31 @@ def test_handler_that_is_false_is_called_and_blamed_as_any_other(
     assert len(blamed) == (2 if replays else 1)
     assert blamed[0] is live
     assert not replays or blamed[1] is replayed
+
+
+def test_an_emit_in_a_replay_leaves_its_event_to_the_thread_that_delivers(crew: Crew) -> None:
+    """G4: it comes from a handler of the same event type, so it returns at once.
+
+    1. Another thread delivers an event, and stays in a handler.
+    2. This thread registers a listener, which emits the same type when that event is replayed.
+    """
+    emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+    stop = Stop()
+    seen: list[Ping] = []
+
+    def slow(event: Ping) -> None:
+        if event.number == 1:
+            stop()
+        seen.append(event)
+
+    def replayed(event: Ping) -> None:
+        if event.number == 1:
+            emitter.emit(Ping(2))
+
+    emitter.on(Ping, slow)
+    delivering = crew.run(emitter.emit, Ping(1))
+    stop.wait()
+    emitter.on(Ping, replayed)
+    stop.go()
+    delivering.result(30)
+    assert seen == [Ping(1), Ping(2)]

@@ -2,96 +2,61 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
+from pathlib import Path
+
 import pytest
-import schedules
-from explorer import Points, explore
-from schedules import Emitter, Explored
+from schedules import Emitter
+from test_mutants import MUTANTS
+from walks import PROGRAMS, WALKS, Program, Walk, table
 
-from eventemitter import EventEmitter, ReplayEventEmitter
-
-SCENARIOS = [
-    each
-    for each in vars(schedules).values()
-    if isinstance(each, type) and issubclass(each, Explored) and each is not Explored
-]
-# Between the look-up of a handler and its call no lock is taken and no line begins. At single
-# instructions another thread's off() can return there, which nobody can tell from a call that had
-# begun before. So what asserts G8 between threads is walked at locks and lines.
-WITHOUT_INSTRUCTIONS = {schedules.OffOfOneToComeAgainstEmit, schedules.RemoveAllAgainst}
-# Those whose whole tree of lock operations is below 60,000 schedules.
-UNBOUNDED = {
-    schedules.OnAgainstEmit,
-    schedules.TwoEmitsInOneOrder,
-    schedules.OnceAgainstTwoEmits,
-    schedules.OnceAgainstEmitAgainstOff,
-    schedules.OffOfOneToComeAgainstEmit,
-    schedules.EmitNowaitAgainstEmit,
-    schedules.RemoveAllAgainst,
-    schedules.RemoveAllAgainstOn,
-    schedules.RemoveAllAgainstOff,
-}
-THREE_THREADS = {
-    schedules.OnDuringTwoEmits,
-    schedules.ThreeEmittersInACycle,
-    schedules.ForgetAgainstOn,
-}
-
-both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
-every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
-
-
-def walk(scenario: type[Explored], kind: Emitter, points: Points, preemptions: int | None) -> None:
-    """Walk the whole tree."""
-    result = explore(lambda: scenario(kind), points=points, preemptions=preemptions)
-    assert result.exhausted
-    assert result.schedules > 1
-
-
-@both_kinds
-@every_scenario
-def test_guarantees_hold_for_every_order_of_lock_operations(
-    scenario: type[Explored], kind: Emitter
-) -> None:
-    """With at most three preemptions (two of three threads), at every operation on a lock."""
-    walk(scenario, kind, "locks", 2 if scenario in THREE_THREADS else 3)
-
-
-@both_kinds
-@every_scenario
-def test_guarantees_hold_for_every_order_of_lines(scenario: type[Explored], kind: Emitter) -> None:
-    """With at most one preemption, at every line of the package."""
-    walk(scenario, kind, "lines", 1)
+HERE = Path(__file__).parent
+README = (HERE / "README.md").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize(
-    "scenario",
+    ("walk", "program", "kind"),
     [
-        pytest.param(each, marks=[pytest.mark.deep] * (each in THREE_THREADS))
-        for each in SCENARIOS
-        if each not in WITHOUT_INSTRUCTIONS
+        pytest.param(
+            walk,
+            program,
+            kind,
+            marks=[pytest.mark.deep, pytest.mark.timeout(900)] if walk.deep else [],
+            id=f"{walk.bound}-{program.__name__}-{kind.__name__}",
+        )
+        for walk in WALKS
+        for program in walk.programs
+        for kind in walk.kinds
     ],
 )
-def test_guarantees_hold_for_every_order_of_instructions(scenario: type[Explored]) -> None:
-    """With at most one preemption, at every bytecode instruction of the package."""
-    walk(scenario, ReplayEventEmitter, "instructions", 1)
+def test_guarantees_hold_in_every_schedule(walk: Walk, program: Program, kind: Emitter) -> None:
+    """Whatever the order of the threads, up to the bound: at these points, so many preemptions."""
+    assert walk.count(program, kind) > 1
 
 
-@pytest.mark.deep
-@pytest.mark.timeout(900)
-@both_kinds
-@pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each in UNBOUNDED])
-def test_guarantees_hold_for_every_order_of_lock_operations_without_bound(
-    scenario: type[Explored], kind: Emitter
-) -> None:
-    """With any number of preemptions, at every operation on a lock."""
-    walk(scenario, kind, "locks", None)
+def test_the_readme_has_a_number_of_schedules_for_each_walk() -> None:
+    """Its table has a row a program, a column a bound, and numbers for what is walked."""
+    heading, *rows = table(lambda _walk, _program, _kind: 0)
+    start = README.index(heading) + 1
+    assert [re.sub(r"\d+", "0", line) for line in README[start : README.index("", start)]] == rows
 
 
-@pytest.mark.deep
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each not in THREE_THREADS])
-def test_guarantees_hold_for_every_order_of_lines_with_two_preemptions(
-    scenario: type[Explored],
-) -> None:
-    """With at most two preemptions, at every line of the package."""
-    walk(scenario, ReplayEventEmitter, "lines", 2)
+def test_the_readme_has_programs_and_mutants_for_each_guarantee() -> None:
+    """It leaves none out, invents none, and has each mutant beside the program that finds it."""
+    rows = [re.split(r" ?\| ?", line)[1:-1] for line in README if line.startswith("| G")]
+    assert [row[0] for row in rows] == [f"G{number}" for number in (*range(1, 13), 14)]
+    explores: set[tuple[str, str]] = set()
+    kills: set[tuple[str, str]] = set()
+    for guarantee, programs, faults, others in rows:
+        explores |= {(guarantee, program) for program in programs.split(", ") if program}
+        kills |= set(product(programs.split(", "), filter(None, faults.split("; "))))
+        assert all((HERE / f"{each}.py").exists() for each in re.findall(r"\btest_\w+", others))
+    assert {program for _, program in explores} == {program.__name__ for program in PROGRAMS}
+    assert explores >= {
+        (guarantee, program.__name__)
+        for program in PROGRAMS
+        for guarantee in re.findall(r"\bG\d+", program.__doc__ or "")
+    }
+    assert {fault for _, fault in kills} == {mutant.fault for mutant in MUTANTS}
+    assert kills >= {(mutant.scenario.__name__, mutant.fault) for mutant in MUTANTS}

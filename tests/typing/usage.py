@@ -7,11 +7,20 @@ runs. An ignore that a checker does not need is an error, so each of those lines
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar, assert_type
 
-from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription
+from eventemitter import (
+    EventEmitter,
+    EventStream,
+    Expectation,
+    HandlerFailure,
+    ReplayEventEmitter,
+    Subscription,
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,69 @@ def accepts_latest_and_forget() -> None:
     assert_type(pending.latest(Connected), Connected | None)
     pending.forget(Connected)
     pending.forget()
+
+
+def accepts_an_expectation_as_a_future_of_its_event() -> None:
+    """For `concurrent.futures` and for `await`; `where` is inferred as a handler is."""
+    link = Link()
+    with link.expect(Connected, where=lambda event: event.peer == "a") as up:
+        assert_type(up, Expectation[Connected])
+        link.emit(Connected("a"))
+        assert_type(up.result(5), Connected)
+        assert_type(up.exception(timeout=None), BaseException | None)
+    future: Future[Connected] = up
+    assert future.done()
+
+    async def awaits(pending: Pending) -> Connected:
+        assert_type(await pending.expect(Connected), Connected)
+        assert_type(await asyncio.wait_for(pending.expect(Connected), 5), Connected)
+        either = await asyncio.gather(pending.expect(Connected), pending.expect(Disconnected))
+        assert_type(either, tuple[Connected, Disconnected])
+        return await pending.expect(Connected, where=None)
+
+    pending = Pending()
+    pending.emit(Connected("a"))
+    pending.emit(Disconnected(graceful=True))
+    assert_type(asyncio.run(awaits(pending)), Connected)
+
+
+def accepts_a_stream_of_the_union_of_its_types() -> None:
+    """In both kinds of loops."""
+    pending = Pending()
+    pending.emit(Connected("a"))
+    assert_type(pending.stream(Connected), EventStream[Connected])
+    with pending.stream(Connected, Disconnected, maxsize=5, overflow="drop_oldest") as stream:
+        assert_type(stream, EventStream[Connected | Disconnected])
+        assert_type(stream.dropped, int)
+        assert_type(next(stream), Connected | Disconnected)
+        stream.close()
+        for event in stream:
+            assert_type(event, Connected | Disconnected)
+
+    async def reads() -> None:
+        async with pending.stream(Disconnected, Connected) as events:
+            assert_type(await anext(events), Disconnected | Connected)
+            events.close()
+            async for event in events:
+                assert_type(event, Disconnected | Connected)
+
+    asyncio.run(reads())
+    anything = EventEmitter()
+    three = anything.stream(Connected, Disconnected, Stranger)
+    assert_type(three, EventStream[Connected | Disconnected | Stranger])
+    four = anything.stream(Connected, Disconnected, Stranger, int)
+    assert_type(four, EventStream[Connected | Disconnected | Stranger | int])
+
+
+def accepts_an_emitter_to_follow() -> None:
+    """Of whatever it emits, what both emit."""
+    pending, link, server = Pending(), Link(), Server()
+    both = pending.follow(link, Connected, Disconnected)
+    assert_type(both, Subscription[Connected | Disconnected])
+    assert_type(both.event_type, type[Connected | Disconnected])
+    assert_type(server.follow(link, Connected), Subscription[Connected])
+    assert_type(ReplayEventEmitter().follow(link, Connected, Disconnected), Subscription[Any])
+    assert_type(both.off(), bool)
 
 
 def accepts_an_emitter_that_declares_nothing() -> None:
@@ -260,3 +332,34 @@ def rejects_arguments_that_only_a_decorated_function_lacks(link: Link) -> None:
         return event.peer
 
     handle(Stranger())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def rejects_predicates_of_another_type(link: Link) -> None:
+    """`where` takes the event, and is a keyword."""
+
+    def strange(event: Stranger) -> bool:
+        return bool(str(event))
+
+    link.expect(Connected, where=strange)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    link.expect(Connected, print)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    link.expect("connected")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def rejects_another_event_than_the_expected(link: Link) -> None:
+    """What comes of an expectation is an event of its type."""
+    event = await link.expect(Connected)
+    str(event.graceful)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def rejects_what_a_stream_cannot_be(link: Link) -> None:
+    """Its options are keywords, and `overflow` one of three."""
+    link.stream(Connected, overflow="block")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    link.stream(Connected, maxsize="x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    for event in link.stream(Connected, Disconnected):
+        str(event.peer)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def rejects_following_what_is_not_emitted_here(server: Server, link: Link) -> None:
+    """The follower must declare what it emits."""
+    server.follow(link, Disconnected)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    server.follow(Connected, Connected)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
