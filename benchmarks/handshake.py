@@ -5,6 +5,9 @@ This replays, over real TCP sockets on loopback, the fault that `ReplayEventEmit
 registers its listeners afterwards. Where the caller is preempted in between, the whole handshake
 can be over before anybody listens.
 
+The other libraries that may be used by several threads do the same, in this very process, as it is
+not their speed that is looked at.
+
 How this can mislead: the peer is on the same machine and connections are opened one at a time, so
 a handshake takes a fraction of a millisecond. Over a network it takes longer, and the caller has to
 be preempted for longer to miss it.
@@ -24,9 +27,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from benchmarks import Pause, progress
+from benchmarks.rivals import RIVALS, NotInstalledError, Ours, Rival, load
 from eventemitter import EventEmitter, ReplayEventEmitter
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -75,9 +79,33 @@ class ReplayingPending(ReplayEventEmitter[Connected | Disconnected]):
     finished: Future[None]  # done when the I/O is over and `emit()` has returned
 
 
-Pending: TypeAlias = PlainPending | ReplayingPending
+class RivalPending:
+    """A pending connection whose events another library emits, all in one channel."""
 
-_PENDING_TYPES: Final[dict[str, type[Pending]]] = {
+    finished: Future[None]  # as above
+
+    def __init__(self, rival: Rival) -> None:
+        """Have no listener yet."""
+        self._rival = rival
+        self._emitter = rival.make()
+        self.emit = rival.emitter_of(self._emitter)
+
+    def on(self, event_type: type, handler: Callable[[Any], object]) -> None:
+        """Register a listener for one type of event."""
+
+        def listener(event: object) -> None:
+            if type(event) is event_type:
+                handler(event)
+
+        listener.__name__ = event_type.__name__
+        self._rival.on(self._emitter, listener)
+
+
+Pending: TypeAlias = PlainPending | ReplayingPending
+AnyPending: TypeAlias = Pending | RivalPending
+MakePending: TypeAlias = Callable[[], AnyPending]
+
+_OURS: Final[dict[str, MakePending]] = {
     "EventEmitter": PlainPending,
     "ReplayEventEmitter": ReplayingPending,
 }
@@ -120,14 +148,14 @@ def refusing_peer() -> Generator[Address]:
         yield (_LOOPBACK, closed.getsockname()[1])
 
 
-def connect(pending_type: type[Pending], address: Address, io: ThreadPoolExecutor) -> Pending:
+def connect(make_pending: MakePending, address: Address, io: ThreadPoolExecutor) -> AnyPending:
     """Start to connect on a thread of `io`; return at once."""
-    pending = pending_type()
+    pending = make_pending()
     pending.finished = io.submit(_shake_hands, address, pending)
     return pending
 
 
-def _shake_hands(address: Address, pending: Pending) -> None:
+def _shake_hands(address: Address, pending: AnyPending) -> None:
     try:
         with (
             socket.create_connection(address, timeout=_SOCKET_TIMEOUT) as connection,
@@ -162,7 +190,7 @@ def undisturbed(_finished: Future[None]) -> None:
 
 
 def open_connection(
-    pending_type: type[Pending], address: Address, io: ThreadPoolExecutor, preempt: Preempt
+    make_pending: MakePending, address: Address, io: ThreadPoolExecutor, preempt: Preempt
 ) -> Outcome:
     """Connect, be preempted, listen; return when nothing more can come."""
     arrivals: deque[tuple[float, ConnectionEvent]] = deque()
@@ -171,7 +199,7 @@ def open_connection(
         arrivals.append((time.perf_counter(), event))
 
     started = time.perf_counter()
-    pending = connect(pending_type, address, io)
+    pending = connect(make_pending, address, io)
     preempt(pending.finished)
     pending.on(Connected, arrived)
     pending.on(Disconnected, arrived)
@@ -185,7 +213,7 @@ def open_connection(
 
 
 def open_connections(
-    pending_type: type[Pending],
+    make_pending: MakePending,
     peer: Peer,
     count: int,
     preempt: Preempt = undisturbed,
@@ -198,7 +226,7 @@ def open_connections(
     outcomes: list[Outcome] = []
     with peer() as address, ThreadPoolExecutor(1, "handshake-io") as io:
         for _ in range(count):
-            outcomes.append(open_connection(pending_type, address, io, preempt))
+            outcomes.append(open_connection(make_pending, address, io, preempt))
             step()
     return outcomes
 
@@ -265,12 +293,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class Lines:
+    """What became of all cases, for `--json`."""
+
+    def __init__(self) -> None:
+        """Have no case yet."""
+        self._lines: list[dict[str, Any]] = []
+
+    def add(self, scene: str, emitter: str, caller: str, summary: Summary) -> None:
+        """Take one case."""
+        self._lines.append(
+            {"peer": scene, "library": emitter, "caller": caller}
+            | {"connected": summary.connected, "disconnected": summary.disconnected}
+            | {"hung": summary.hung, "twice": summary.twice}
+            | {"median": summary.median, "percentile_99": summary.percentile_99}
+        )
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return an object a case; times are in seconds."""
+        return self._lines
+
+
 def run(options: argparse.Namespace, pause: Pause) -> None:
     """Open the connections of every case and print what became of them."""
     quick: bool = options.quick
     connections: int = options.connections or (_QUICK_CONNECTIONS if quick else _CONNECTIONS)
     refused: int = options.refused or (_QUICK_REFUSED if quick else _REFUSED)
     milliseconds: float = options.preempt
+    emitters, left_out = _emitters(options.libraries)
+    lines = options.results["handshake"] = Lines()
 
     def preempted(_finished: Future[None]) -> None:
         # To the other threads a caller that sleeps is one that the system does not schedule: it
@@ -284,12 +335,33 @@ def run(options: argparse.Namespace, pause: Pause) -> None:
     ):
         print(f"\n{count:,} connections a line, to {scene}:\n{_HEADING}", flush=True)
         for caller, preempt in (("undisturbed", undisturbed), ("preempted", preempted)):
-            for emitter, pending_type in _PENDING_TYPES.items():
+            for emitter, make_pending in emitters.items():
                 with progress(f"{emitter}, {caller}", count, "connections") as advance:
                     step = partial(_step, pause, advance)
-                    outcomes = open_connections(pending_type, peer, count, preempt, step)
-                print(_line(emitter, caller, Summary.of(outcomes)), flush=True)
+                    outcomes = open_connections(make_pending, peer, count, preempt, step)
+                summary = Summary.of(outcomes)
+                print(_line(emitter, caller, summary), flush=True)
+                lines.add(scene, emitter, caller, summary)
     print(f"\n{_LEGEND}")
+    for why, names in left_out.items():
+        print(f"{why + ':':16} {', '.join(names)}")
+
+
+def _emitters(libraries: Sequence[str]) -> tuple[dict[str, MakePending], dict[str, list[str]]]:
+    """Return what makes the pending connections of each library, and which have none, and why."""
+    emitters: dict[str, MakePending] = {}
+    left_out: dict[str, list[str]] = {}
+    for name in libraries:
+        if issubclass(RIVALS[name], Ours):
+            emitters[name] = _OURS[name]
+        elif not RIVALS[name].thread_safe:
+            left_out.setdefault("not for threads", []).append(name)
+        else:
+            try:
+                emitters[name] = partial(RivalPending, load(name))
+            except NotInstalledError:
+                left_out.setdefault("not installed", []).append(name)
+    return emitters, left_out
 
 
 def _step(pause: Pause, advance: Callable[[], object]) -> None:
@@ -298,7 +370,7 @@ def _step(pause: Pause, advance: Callable[[], object]) -> None:
 
 
 _HEADING: Final = (
-    f"{'emitter':18}  {'caller':11}  {'Connected':>9}  {'Disconnected':>12}"
+    f"{'emitter':20}  {'caller':11}  {'Connected':>9}  {'Disconnected':>12}"
     f"  {'hung for ever':>13}  {'twice':>5}  {'median':>9}  {'99%':>9}"
 )
 _LEGEND: Final = """\
@@ -309,7 +381,7 @@ median, 99%:   time from connect() to the run of the listener, of those that did
 
 def _line(emitter: str, caller: str, summary: Summary) -> str:
     return (
-        f"{emitter:18}  {caller:11}  {summary.connected:9,}  {summary.disconnected:12,}"
+        f"{emitter:20}  {caller:11}  {summary.connected:9,}  {summary.disconnected:12,}"
         f"  {summary.hung:13,}  {summary.twice:5,}"
         f"  {_time(summary.median):>9}  {_time(summary.percentile_99):>9}"
     )
