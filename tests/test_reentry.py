@@ -976,7 +976,8 @@ class Alarm:
         self.function: Callable[[], None] | None = None
         self.errors: list[BaseException] = []
         """What the function has raised, which what it interrupts may keep to itself."""
-        self.depth = 0
+        self.pressing = 0
+        """How many signals have come since what they interrupt was `through` last."""
         # Wandering, so that the signals do not fall into step with what they interrupt.
         self.delays = cycle(number / 1e7 for number in range(200, 1000, 7))
 
@@ -984,8 +985,12 @@ class Alarm:
         self.function = function
         self.handle()
 
+    def through(self) -> None:
+        """Note that what is interrupted has come to an end, and begins anew."""
+        self.pressing = 0
+
     def handle(self, *_: object) -> None:
-        self.depth += 1
+        self.pressing += 1
         try:
             if self.function is not None:
                 self.function()
@@ -995,11 +1000,11 @@ class Alarm:
             raise
         finally:
             if self.function is not None:
-                # Not an interval: signals faster than their handler would nest without end. Where
-                # the next comes before this returns, as on a busy machine, the one after it waits.
-                delay = next(self.delays) * 10 ** min(self.depth - 1, 4)
+                # Not an interval: signals that leave more work than what they interrupt can do
+                # between them would pile it up, and nest, without end. So each waits twice as long
+                # as the one before, until a round is through, however busy the machine.
+                delay = next(self.delays) * 2 ** min(self.pressing, 14)
                 signal.setitimer(signal.ITIMER_REAL, delay)
-            self.depth -= 1
 
     def stop(self) -> None:
         self.function = None
@@ -1055,6 +1060,7 @@ def test_tens_of_thousands_of_signals_lose_nothing(kind: Emitter, alarm: Alarm) 
         single(rounds)
         with emitter.on(Ping, lambda _: None):
             emitter.emit(Pong())
+        alarm.through()
     alarm.stop()
     assert not alarm.errors
     emitter.emit(Pong())
