@@ -1003,8 +1003,10 @@ class Alarm:
                 # Not an interval: signals that leave more work than what they interrupt can do
                 # between them would pile it up, and nest, without end. So each waits twice as long
                 # as the one before, until a round is through, however busy the machine.
+                # And again a second later: CPython before 3.13 works out in several steps whether
+                # anything is pending, and a signal in between goes unnoticed until the next.
                 delay = next(self.delays) * 2 ** min(self.pressing, 14)
-                signal.setitimer(signal.ITIMER_REAL, delay)
+                signal.setitimer(signal.ITIMER_REAL, delay, 1)
 
     def stop(self) -> None:
         self.function = None
