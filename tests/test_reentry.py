@@ -442,7 +442,7 @@ class Interrupted:
         self.world.assert_exact()
 
 
-@interruptions(*((inner, "lines") for inner in CALLS), ("emit", "polls"))
+@interruptions(*product(["on", "emit", "emit_nowait", "on_and_off"], ["lines"]), ("emit", "polls"))
 @pytest.mark.parametrize(
     ("kind", "outer"),
     [
@@ -778,7 +778,7 @@ class CutShort:
         assert_idle(self.emitter)
 
 
-@both_points
+@lines_and_deep_polls
 @pytest.mark.parametrize(
     ("kind", "call"),
     [

@@ -65,8 +65,8 @@ LONG = [
 ]
 
 WALKS = [
-    Walk("locks", 2, [*TRIOS, *LONG]),
-    Walk("locks", 2, [RING], deep=True),
+    Walk("locks", 2, LONG),
+    Walk("locks", 2, [RING, *TRIOS], deep=True),
     Walk("locks", 3, all_but(RING, *TRIOS, *LONG)),
     Walk("locks", 3, [*TRIOS, *LONG], deep=True),
     Walk(
