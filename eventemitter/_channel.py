@@ -20,7 +20,7 @@ from time import monotonic, perf_counter_ns
 from typing import Any, Final
 
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
-from ._listener import Entry, Handler, Listener, Relay, Replay, Tap
+from ._listener import Entry, Handler, Listener, Relay, Replay, Tap, is_relay
 from ._locks import Rank, new_lock, proved
 from ._sections import (
     Doing,
@@ -37,6 +37,13 @@ from ._turns import Gate, HandlerWait, Strand, Turn, TurnWait, closes_cycle, dis
 
 NOTHING: Final = object()
 """In the place of an event: there is none. In the inbox: forget the latest event."""
+
+
+def _is_awaited(called: Listener | Relay, listener: Listener | None) -> bool:
+    """Return whether who waits for `listener`, or for all removed ones, waits for a call."""
+    if listener is None:
+        return not (isinstance(called, Listener) and called.active)
+    return called is listener or called is listener.relay
 
 
 class Channel(Turn):
@@ -172,19 +179,31 @@ class Channel(Turn):
                             self._look_again(me)
             except Exception as error:
                 # Not in the loop, as the first instruction of a `try` is covered by no `except`.
-                if plain is None or call is None or isinstance(call, Listener):
-                    in_any_case(self.abandon, me, me, errors or [])
+                if plain is None or call is None or issubclass(type(call), Listener):
+                    in_any_case(self.abandon, me, None if plain is None else me, errors or [])
                     raise
                 errors = self.errors
                 self._deliver_rest(me, event, plain, call, error)
             except BaseException:
-                in_any_case(self.abandon, me, me, errors or [])
+                in_any_case(self.abandon, me, None if plain is None else me, errors or [])
                 raise
             if errors:
                 raise_failures(self.event_type, errors)
         except BaseException:
             # Again, as that may have been cut short itself.
-            in_any_case(self.abandon, me, me, errors or [])
+            try:
+                in_any_case(self.abandon, me, None if plain is None else me, errors or [])
+            except RecursionError:
+                # The stack is so full that this can call nothing: whoever comes next goes on.
+                try:
+                    self.mutex.release()
+                except RuntimeError:
+                    pass  # it was not held
+                me.inside = False
+                if plain is not None and self.holder is me:
+                    self.running = None
+                    me.aside.append(self.flush)
+                    self.holder = None
             raise
         if plain is None:
             self.emit_in_line(me, Entry(event))
@@ -433,7 +452,7 @@ class Channel(Turn):
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
         if handler is None:
             raise error  # not a handler's: the lock order was violated on the way to it
-        if isinstance(handler, Relay):
+        if is_relay(handler):
             handler = handler.handler
         failure = HandlerFailure(event, handler, error)
         if self.on_error is None:
@@ -445,10 +464,11 @@ class Channel(Turn):
             errors.append(annotated(HandlerFailure(event, self.on_error, second)))
 
     def abandon(
-        self, me: ThreadState, holder: ThreadState | TurnWait, errors: list[Exception]
+        self, me: ThreadState, holder: ThreadState | TurnWait | None, errors: list[Exception]
     ) -> None:
         """Leave the line or give the turn up, where what was raised ends this call early.
 
+        `holder` is None where the turn was not this call's, but perhaps one's that it came from.
         Done twice it does what is left.
         """
         leave(me, self.mutex)
@@ -457,11 +477,13 @@ class Channel(Turn):
             while each:
                 report_unraisable(each.pop(0))
 
-    def _abandon_locked(self, me: ThreadState, holder: ThreadState | TurnWait) -> list[Exception]:
+    def _abandon_locked(
+        self, me: ThreadState, holder: ThreadState | TurnWait | None
+    ) -> list[Exception]:
         if isinstance(holder, TurnWait):
             self.step_out_locked(holder)
         errors: list[Exception] = []
-        if self.holder is holder:
+        if holder is not None and self.holder is holder:
             errors, self.errors = self.errors, errors
             self.running = None
             while self.queue and not self.queue[0].snapshot:
@@ -582,8 +604,9 @@ class Channel(Turn):
                     for (handler,) in iter(listener.take, None): handler(told)  # noqa: E701  # fmt: skip
             except Exception as error:
                 self._failed(handler, entry.event, error, errors)
-            if entry.receipt is not None:
-                entry.receipt.done((listener, entry))
+            finally:
+                if entry.receipt is not None:
+                    entry.receipt.done((listener, entry))
             handler = None
             if just_one and not errors:
                 return
@@ -681,7 +704,7 @@ class Channel(Turn):
     # Waiting for handlers
 
     def wait_for(self, listener: Listener | None, deadline: float | None) -> bool:
-        """Wait until no other thread calls `listener` (None: anyone); see `off_and_wait` (G9)."""
+        """Wait until no other thread calls `listener`, or any removed one; see `off_and_wait`."""
         me = this_thread()
         if me.inside:
             return False
@@ -715,9 +738,9 @@ class Channel(Turn):
         discard(self.busy, call)
         self._tell_locked()
 
-    def _calls_locked(self) -> list[tuple[object, Doing]]:
+    def _calls_locked(self) -> list[tuple[Listener | Relay, Doing]]:
         """Return the calls of handlers under way: of which listener or relay, and who calls."""
-        calls: list[tuple[object, Doing]] = [
+        calls: list[tuple[Listener | Relay, Doing]] = [
             (each, each.replay)
             for each in self.replaying
             if each.replay is not None and each.replay.begun
@@ -730,12 +753,13 @@ class Channel(Turn):
 
     def watch_locked(self, watch: HandlerWait, listener: Listener | None) -> bool | None:
         """Return True if nothing is to wait for, False if the wait would deadlock, None to wait."""
+        self.plain = None  # or the holder would not look who waits
         self.watches.append(watch)  # before `running` is read, see there
         with waits_lock:
             watch.calls = [
                 (each, caller)
                 for each, caller in self._calls_locked()
-                if (listener is None or each is listener or each is listener.relay)
+                if _is_awaited(each, listener)
                 and (isinstance(caller, Strand) or caller.thread is not watch.thread)
             ]
             if not watch.calls:

@@ -99,7 +99,7 @@ class EventEmitter(Generic[E]):
             if _is_async(on_error):
                 raise coroutine_error_handler(on_error)
             self.__dict__["_eventemitter_on_error"] = on_error
-            for channel in self._eventemitter_channels.values():
+            for channel in self._eventemitter_channels.copy().values():
                 channel.on_error = on_error  # used before this ran
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:

@@ -59,8 +59,8 @@ def shown(thing: object) -> str:
 
 def annotated(failure: HandlerFailure) -> Exception:
     """Return the error of `failure`, with a note that names handler and event."""
-    note = f"raised by handler {name_of(failure.handler)} for event {shown(failure.event)}"
     try:
+        note = f"raised by handler {name_of(failure.handler)} for event {shown(failure.event)}"
         failure.error.add_note(note)
     except Exception:  # noqa: S110 - a frozen one, say; raised all the same, as the error it is
         pass

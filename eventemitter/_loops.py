@@ -75,7 +75,9 @@ _AT_A_TIME = 100
 def agent(me: ThreadState) -> Strand:
     """Return what an `await` of the running task holds up."""
     call = _current.get()
-    return Strand(me) if call is None or call.strand is None else call.strand
+    if call is None or call.strand is None:
+        return Strand(me, asyncio.get_running_loop())
+    return call.strand
 
 
 class LoopGate(Gate):
@@ -451,6 +453,11 @@ class LoopPlace(TurnWait):
         self.holding = TurnWait(me, channel, me)
         """Holds the turn once the task goes on: until then others of its thread may line up."""
 
+    def go_on_in(self, me: ThreadState) -> None:
+        """Take note of the thread that runs the loop now: it may be another than before."""
+        if self.thread is not me:
+            self.thread, self.holding = me, TurnWait(me, self.channel, me)
+
     @property
     def taken(self) -> TurnWait:
         """Who holds the turn that has been taken."""
@@ -538,7 +545,8 @@ async def _arrive(channel: Channel, place: LoopPlace, entry: Entry) -> bool:
     mine = section(place.thread, channel.mutex, channel.arrive_locked, place, entry)
     while mine is None:
         await place.bell.wait_async()
-        mine = section(this_thread(), channel.mutex, channel.resume_locked, place, entry)
+        place.go_on_in(this_thread())
+        mine = section(place.thread, channel.mutex, channel.resume_locked, place, entry)
     return mine
 
 

@@ -180,6 +180,16 @@ class Headroom:
         self.raised = 0
         """What it was raised to. Whoever has set it to anything else since is left alone."""
 
+    def lower(self, me: ThreadState) -> None:
+        """Go back to the limit of the program; later, where the stack is still as deep as that."""
+        with self.lock:
+            if self.users == 0 and sys.getrecursionlimit() == self.raised:
+                try:
+                    sys.setrecursionlimit(self.limit)
+                except RecursionError:
+                    if not me.catching_up:
+                        me.aside.append(self.lower)
+
 
 _headroom = Headroom()
 
@@ -205,8 +215,7 @@ def in_any_case(action: Callable[_P, object], *args: _P.args, **kwargs: _P.kwarg
         finally:
             with room.lock:
                 room.users -= 1
-                if room.users == 0 and sys.getrecursionlimit() == room.raised:
-                    sys.setrecursionlimit(room.limit)
+            room.lower(this_thread())
 
 
 def catch_up(me: ThreadState) -> None:

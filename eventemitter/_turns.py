@@ -37,9 +37,13 @@ class Gate:
         self._shut.acquire()
 
     def open(self) -> None:
-        """Let the waiting thread go on. The mutex of the channel is held."""
-        if self._shut.locked():
+        """Let the waiting thread go on. Any thread may, holding a mutex or not."""
+        try:
             self._shut.release()
+        except RecursionError:
+            raise
+        except RuntimeError:
+            pass  # it was open
 
     def ring(self) -> bool:
         """Let the waiting thread go on. No mutex is held."""
@@ -61,22 +65,31 @@ class Strand:
     since = 0
     """All waits of its thread keep it from going on."""
 
-    def __init__(self, known: ThreadState | None, loop: object = None) -> None:
+    def __init__(self, known: ThreadState | None, loop: Any) -> None:
         self.known = known
-        """The thread that runs the loop; None if it has not run a call of this strand yet."""
+        """The thread that ran a call of this strand last, or made it; None if none has yet."""
         self.loop = loop
         self.waits: list[Wait] = []
         """What is awaited. Guarded by `waits_lock`."""
 
     @property
     def thread(self) -> ThreadState:
-        """The thread of the event loop."""
-        return self.known or _loop_threads.get(self.loop, _NOBODY)
+        """The thread that runs the event loop, or is to run it.
+
+        A loop may be run now in one thread and then in another. If it runs in none that waits, its
+        thread is nobody of whom the wait graph need know.
+        """
+        thread = _loop_threads.get(self.loop)
+        if thread is None and (self.loop is None or not self.loop.is_running()):
+            thread = self.known
+        return thread or _NOBODY
 
 
 _NOBODY = ThreadState()
-_loop_threads: weakref.WeakKeyDictionary[object, ThreadState] = weakref.WeakKeyDictionary()
-"""Which thread runs a loop, of those that were about to wait. Guarded by `waits_lock`."""
+_loop_threads: weakref.WeakKeyDictionary[Any, ThreadState] = weakref.WeakKeyDictionary()
+"""Which thread runs a loop, of those that wait or have waited. Guarded by `waits_lock`.
+
+Invariant: it ran that loop when it was about to wait last."""
 
 
 def running_loop() -> Any:
@@ -89,6 +102,8 @@ def running_loop() -> Any:
 def _note_loop(me: ThreadState) -> None:
     """Take note that `me` is about to hold up the loop that it runs, if it runs one."""
     loop = running_loop()
+    for other in [each for each, thread in _loop_threads.items() if thread is me]:
+        del _loop_threads[other]
     if loop is not None:
         _loop_threads[loop] = me
 
@@ -176,8 +191,9 @@ class Turn:
 
     def ahead(self, place: int) -> list[Doing]:
         """Return who is in front of this place in the line."""
-        holder: list[Doing] = [] if self.holder is None else [self.holder]
-        return [*holder, *self.line[:place]]
+        holder = self.holder  # read once, as the holder may set it to None meanwhile
+        first: list[Doing] = [] if holder is None else [holder]
+        return [*first, *self.line[:place]]
 
     def line_up_locked(self, wait: TurnWait) -> bool:
         """Enter the line; return False instead where waiting would close a cycle (G10)."""

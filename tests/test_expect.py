@@ -93,7 +93,7 @@ def someone_in_line(emitters: Sequence[Emitter]) -> bool:
     """Return whether a thread waits for its turn."""
     found: list[Channel] = []
     for emitter in emitters:
-        found += emitter.__dict__["_eventemitter_channels"].values()
+        found += emitter.__dict__.get("_eventemitter_channels", {}).values()
     return any(channel.line for channel in found)
 
 
