@@ -294,7 +294,8 @@ class Channel(Turn):
 
     def arrive_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
         """Return True if the turn is ours now, False if its holder delivers, None to wait."""
-        self._settle_locked(place.thread)
+        me = place.thread
+        self._settle_locked(me)
         self.plain = None
         if self.holder is None:
             self.pass_on_locked()  # its last holder has not looked yet who is in line
@@ -304,18 +305,20 @@ class Channel(Turn):
             and entry is not None
             and entry.wait
             and place.may_wait_for(holder)
-            and not self._replays_on_locked(place.thread)
+            and not self._replays_on_locked(me)
             and self.line_up_locked(place)
         ):
             if self.holder is None:
                 self.pass_on_locked()
             return None
         if entry is not None:
-            self._commit_locked(place.thread, entry)
+            self._commit_locked(me, entry)
         # Only now: the holder gives the turn up and then looks for what is left to it.
         if self.holder is None:
             self.holder = place.taken
             return True
+        if entry is not None and entry.receipt is not None and self.holder.thread is not me:
+            entry.receipt.expect((self, entry), self.holder)
         return False
 
     def _replays_on_locked(self, me: ThreadState) -> bool:
@@ -381,11 +384,19 @@ class Channel(Turn):
             entry = self.queue[0]
             if entry.snapshot:
                 return entry
-            me.litter.append(self.queue.popleft())
+            self._drop_first_locked(me)
         self.errors = []
         self.pass_on_locked()
         self.rest_locked()
         return None
+
+    def _drop_first_locked(self, me: ThreadState) -> None:
+        """Take an event that has been delivered out of the queue."""
+        entry = self.queue[0]
+        if entry.receipt is not None:
+            me.aside.append(partial(entry.receipt.forget, (self, entry)))
+        me.litter.append(entry)
+        self.queue.popleft()
 
     def rest_locked(self) -> None:
         """Have the next delivery do no more than call, where there is no more to do."""
@@ -487,7 +498,7 @@ class Channel(Turn):
             errors, self.errors = self.errors, errors
             self.running = None
             while self.queue and not self.queue[0].snapshot:
-                me.litter.append(self.queue.popleft())
+                self._drop_first_locked(me)
         if self.holder in (holder, None):
             self.pass_on_locked()
         self._tell_locked()
@@ -756,12 +767,14 @@ class Channel(Turn):
         self.plain = None  # or the holder would not look who waits
         self.watches.append(watch)  # before `running` is read, see there
         with waits_lock:
+            calls = [call for call in self._calls_locked() if _is_awaited(call[0], listener)]
             watch.calls = [
                 (each, caller)
-                for each, caller in self._calls_locked()
-                if _is_awaited(each, listener)
-                and (isinstance(caller, Strand) or caller.thread is not watch.thread)
+                for each, caller in calls
+                if isinstance(caller, Strand) or caller.thread is not watch.thread
             ]
+            if watch.agent is not watch.thread and len(watch.calls) < len(calls):
+                return False  # a task that this thread's handler has started cannot wait for it
             if not watch.calls:
                 return True
             if closes_cycle(watch.agent, watch.blockers()):

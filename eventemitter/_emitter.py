@@ -212,6 +212,9 @@ class EventEmitter(Generic[E]):
                 found = listener.handler
                 if (found is handler or found == handler) and channel.remove(listener):
                     return True
+            for relay in reversed(channel.told.copy()):  # once-handlers that their loops still call
+                if relay.handler == handler and relay.removed(this_thread()):
+                    return True
         return False
 
     def off_and_wait(self, subscription: Subscription[Any], timeout: float | None = None) -> bool:

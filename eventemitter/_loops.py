@@ -113,6 +113,30 @@ class LoopGate(Gate):
         self._future = self.loop.create_future()
 
 
+class Bell:
+    """Has a loop empty a mailbox, once; dropped without that, it sees to it all the same.
+
+    A loop drops what it still has to call when it is closed.
+    """
+
+    __slots__ = ("_channel", "mailbox")
+
+    def __init__(self, mailbox: Mailbox, channel: Channel) -> None:
+        self.mailbox: Mailbox | None = mailbox
+        """None once it is not needed any more."""
+        self._channel = channel
+
+    def __call__(self) -> None:
+        """Empty the mailbox, on the loop's thread."""
+        mailbox, self.mailbox = self.mailbox, None
+        if mailbox is not None:
+            mailbox.wake(self._channel)
+
+    def __del__(self) -> None:
+        if self.mailbox is not None:
+            outside(partial(self.mailbox.ring, self._channel))
+
+
 class Mailbox(Relay):
     """What an event loop still has to tell a handler, one event after the other (G13).
 
@@ -158,17 +182,30 @@ class Mailbox(Relay):
             return  # nobody delivers any more
         if entry.receipt is not None:
             entry.receipt.expect((self, entry), self.strand)
+        bell = Bell(self, channel)  # first: cut short anywhere behind the next line, it rings
         if self.listener.once:
             channel.told[self] = None
         self._posts.append(entry)
+        if not self._call_soon(bell):
+            # Once this failure has been told: until then the handler has a name.
+            this_thread().aside.append(partial(self.lose, channel, told=entry))
+            raise closed_loop(channel.event_type, self.handler)
+
+    def _call_soon(self, bell: Bell) -> bool:
+        """Hand the bell to the loop; return False if that is closed."""
         try:
-            self._loop.call_soon_threadsafe(self._wake, channel)
+            self._loop.call_soon_threadsafe(bell)
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
-            # Once this failure has been told: until then the handler has a name.
-            this_thread().aside.append(partial(self.lose, channel, told=entry))
-            raise closed_loop(channel.event_type, self.handler) from None
+            bell.mailbox = None
+            return False
+        return True
+
+    def ring(self, channel: Channel, me: ThreadState) -> None:
+        """Wake the loop, in place of a bell that was dropped; if it is closed, lose what waits."""
+        if self._posts and not self._call_soon(Bell(self, channel)):
+            self.lose(channel, me)
 
     @property
     def ended(self) -> bool:
@@ -210,7 +247,8 @@ class Mailbox(Relay):
 
     # On the loop's thread
 
-    def _wake(self, channel: Channel) -> None:
+    def wake(self, channel: Channel) -> None:
+        """Start a task that empties the mailbox, if there is none."""
         self.strand.known = this_thread()
         if self._posts and not self._running:
             token = object()
@@ -319,7 +357,7 @@ class Mailbox(Relay):
             return  # the loop has raised it
         if raised is not None:
             report(self._loop, raised)
-        self._wake(channel)
+        self.wake(channel)
 
     def _failed(self, channel: Channel, entry: Entry, handler: Handler, error: Exception) -> None:
         """Tell `on_error`, whoever awaits the event, or the loop, of a failure (G11)."""
