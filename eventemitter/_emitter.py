@@ -577,15 +577,18 @@ class EventEmitter(Generic[E]):
         """Call every listener of the event's class, in this thread, in the order of registration.
 
         When it returns, all plain handlers have run (G5). It does not wait for handlers on event
-        loops, see `emit_async()`. Without listeners it does nothing.
+        loops, see `emit_async()`. Where nobody listens it calls nothing; a `ReplayEventEmitter`
+        keeps the event for whoever comes later.
 
         While another thread delivers an event of this type it waits for its turn, so that all
-        listeners see all events in one order (G3). Twice it does not wait, and the event is
-        delivered, in order, by who delivers now. From a handler of the same event type it returns
-        at once, and the event is delivered before the outermost `emit()` returns (G4). And where
-        waiting would close a cycle of waiting threads, the thread whose turn it is delivers the
-        event next (G10). A lock of your own that you hold, and that a handler wants, it cannot see:
-        there use `emit_nowait()`.
+        listeners see all events in one order (G3). In three cases it returns sooner, and the event
+        is delivered all the same, in order. From a handler of the same event type: before the
+        outermost `emit()` returns (G4). Where waiting would close a cycle of waiting threads: next,
+        by the thread whose turn it is (G10). From a signal handler or a finalizer that interrupts
+        this package: before the interrupted call returns (G12).
+
+        A lock of your own that you hold, and that a handler wants, it cannot see: use
+        `emit_nowait()` there.
 
         Every listener is called, whatever others raise. Then, without `on_error`, all that was
         raised comes as one group, each error with a note that names handler and event; those of

@@ -228,6 +228,13 @@ class EventStream(Generic[T]):
         return self
 
     def __next__(self) -> T:
+        """Return the next event, waiting for it; on an event loop, use `async for`.
+
+        Raises:
+            StopIteration: The stream is closed, and its buffer empty.
+            StreamOverflow: Events were lost, and `overflow` is "raise".
+            RuntimeError: A signal handler or a finalizer that interrupts this package reads.
+        """
         found = self._buffer.next(None)
         while found is None:
             gate = Gate()
@@ -244,6 +251,7 @@ class EventStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        """Return the next event, awaiting it; raise as `next()` does, but StopAsyncIteration."""
         from ._loops import LoopGate  # noqa: PLC0415 - it imports asyncio
 
         try:
