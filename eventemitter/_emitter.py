@@ -54,7 +54,13 @@ F = TypeVar("F", bound=Callable[..., object])
 # The name is what users see in their editor and in the contract of every emitter.
 E = DefaultTypeVar("E", contravariant=True, default=Any)  # noqa: PLC0105
 
-_MISSING: Any = object()
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "..."  # what `help()` shows
+
+
+_MISSING: Any = _Missing()
 _CHANNELS = "_eventemitter_channels"
 
 
@@ -66,21 +72,36 @@ class Channels(dict[type, Channel]):
 
 
 class EventEmitter(Generic[E]):
-    """Call handlers for events, exactly, from any thread.
+    """Call handlers for events, from any thread, in one order for all.
 
-    An event type is any class, an event an instance of it; a listener gets the events of exactly
-    its class. `class Link(EventEmitter[Up | Down])` declares what a Link emits: type checkers
-    reject other events in `emit()`, and other event types are refused at run time.
+    An event type is any class, an event an instance of it. A listener is one registration, and gets
+    the events of exactly its class. `class Link(EventEmitter[Up | Down])` declares what a Link
+    emits: type checkers reject other events in `emit()`, and other event types are refused at run
+    time.
+
+    A plain handler runs in the thread that emits, a coroutine function on an event loop. No lock of
+    the package is held meanwhile (G6), and no combination of calls deadlocks (G10). No event is
+    kept, and no handler that was removed (G14). Numbers such as G6 are those of the README's
+    guarantees.
 
     Works as a base class, a mixin or an attribute; `super().__init__()` need not be called. A copy
     or an unpickled object has no listeners.
 
     Args:
-        on_error: Receives the `HandlerFailure` of each handler that raised, instead of `emit()`
-            raising (G11). It runs in the thread that emits. What it raises, `emit()` raises.
+        on_error: Called with the `HandlerFailure` of each handler that raised, instead of `emit()`
+            raising (G11): in the thread that delivers the event, or on the event loop of the
+            handler. What it raises itself, `emit()` raises, or the loop's exception handler gets.
 
     Raises:
-        TypeError: `on_error` is not callable.
+        TypeError: `on_error` is not callable, or is a coroutine function.
+
+    Example:
+        >>> class Up:
+        ...     pass
+        >>> link = EventEmitter[Up]()
+        >>> subscription = link.on(Up, lambda event: print("up"))
+        >>> link.emit(Up())
+        up
     """
 
     # A mixin shares its namespace with classes it cannot know: hence the long names. The instance
@@ -131,13 +152,13 @@ class EventEmitter(Generic[E]):
     ) -> Any:
         """Call `handler` with each event of this type, in the thread that emits it.
 
-        A listener that registers while an event is emitted gets it or not, but never half: what it
-        sees is the order of emission from its first event on (G1, G2). Without a handler it
-        decorates a function, and returns it unchanged. Never waits for a running handler (G6).
+        Without a handler it decorates a function, and returns it unchanged. What a listener sees is
+        the order of emission from its first event on, also when it registers while other threads
+        emit (G1, G2). Never waits for a running handler (G6).
 
         A coroutine function runs on an event loop instead, one call at a time and in the order of
         emission (G13), in the context of its registration. Cancelling the task of a call drops what
-        waits behind it.
+        waits behind it, and reports each event that is dropped.
 
         Args:
             event_type: The class whose instances the handler is called with.
@@ -146,14 +167,23 @@ class EventEmitter(Generic[E]):
                 coroutine function, and none for a plain function.
 
         Returns:
-            The registration, with which to end it.
+            The registration, with which to end it; as a decorator, the function.
 
         Raises:
             TypeError: `event_type` is not a class or not one that this emitter declares, `handler`
                 is not callable, or `loop` is not an event loop.
             RuntimeError: `handler` is a coroutine function, and there is neither a running event
                 loop nor `loop`; or `loop` is closed.
-            ExceptionGroup: The handler raised in its replay; nothing stays registered (G11).
+            ExceptionGroup: The handler raised in its replay, and there is no `on_error`; nothing
+                stays registered (G11).
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> @emitter.on(str)
+            ... def greet(name):
+            ...     print("hello", name)
+            >>> emitter.emit("Ada")
+            hello Ada
         """
         return self._eventemitter_listen("on", event_type, handler, loop, once=False)
 
@@ -178,6 +208,15 @@ class EventEmitter(Generic[E]):
 
         Exactly once, whatever threads and handlers emit at the same time, and also if it raises: it
         is removed before it is called (G7). Arguments, result and exceptions are those of `on()`.
+        Where an event is replayed, that is the one, and the subscription is inactive from the
+        start.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.once(str, print)
+            >>> emitter.emit("first")
+            first
+            >>> emitter.emit("second")
         """
         return self._eventemitter_listen("once", event_type, handler, loop, once=True)
 
@@ -190,17 +229,29 @@ class EventEmitter(Generic[E]):
     def off(self, which: Any, handler: Any = _MISSING, /) -> bool:
         """Remove a listener: no call of its handler begins after this has returned (G8).
 
+        Not even in a delivery that is under way. What waits for an event loop is dropped. Never
+        waits for a running handler: a call that has begun may still be running, see
+        `off_and_wait()`.
+
         Args:
             which: The subscription, or the event type.
             handler: With an event type, the handler whose newest registration is removed; handlers
                 are compared with `==`, so a bound method is found by another of the same object.
 
         Returns:
-            False if there was nothing to remove. A call that has begun may still be running.
+            True if this call removed it. False if there was nothing to remove.
 
         Raises:
             TypeError: Neither a subscription nor an event type with a handler was given.
             ValueError: The subscription belongs to another emitter.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.off(subscription)
+            True
+            >>> emitter.off(str, print)
+            False
         """
         if handler is _MISSING:
             return self._eventemitter_own("off()", which).off()
@@ -220,27 +271,48 @@ class EventEmitter(Generic[E]):
     def off_and_wait(self, subscription: Subscription[Any], timeout: float | None = None) -> bool:
         """Remove a listener, and wait until no other thread runs its handler (G9).
 
+        It waits for that handler alone, not for the rest of the delivery. A call that runs in the
+        calling thread is not waited for: from a plain handler itself it returns at once.
+
         Args:
             subscription: What `on()` or `once()` returned.
             timeout: How many seconds to wait at the most; None for as long as it takes, 0 to not
                 wait.
 
         Returns:
-            True if no other thread runs the handler any more; its owner may free what it uses.
+            True if no other thread runs the handler, nor will: its owner may free what it uses.
             False if the time was up, or waiting would have closed a cycle of waiting threads (G10);
             the listener is removed all the same.
 
         Raises:
             TypeError: Not a subscription, or `timeout` is not a number.
             ValueError: The subscription belongs to another emitter, or `timeout` is NaN.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.off_and_wait(subscription, timeout=5)
+            True
         """
         return self._eventemitter_own("off_and_wait()", subscription).off_and_wait(timeout)
 
     def remove_all_listeners(self, event_type: type | None = None) -> None:
         """Remove every listener, or every one of one event type, as `off()` does (G8).
 
+        Expectations are cancelled by it, and streams end.
+
+        Args:
+            event_type: The event type whose listeners to remove; None for all event types.
+
         Raises:
             TypeError: `event_type` is not a class, or not one that this emitter declares.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.remove_all_listeners(str)
+            >>> subscription.active
+            False
         """
         for channel in self._eventemitter_all("remove_all_listeners()", event_type):
             channel.remove_all()
@@ -262,6 +334,12 @@ class EventEmitter(Generic[E]):
         Raises:
             TypeError: `event_type` is not a class or not declared, or `timeout` is not a number.
             ValueError: `timeout` is NaN.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.remove_all_listeners_and_wait(timeout=5)
+            True
         """
         deadline = deadline_of(timeout)
         channels = self._eventemitter_all("remove_all_listeners_and_wait()", event_type)
@@ -276,17 +354,29 @@ class EventEmitter(Generic[E]):
     ) -> Expectation[T]:
         """Return a future for the next event of this type, armed at once (G1).
 
-        So `with emitter.expect(Up) as up: start(); up.result(5)` misses nothing that `start()`
-        causes.
+        What the next line causes is not missed. Wait with `result(5)` in a thread, or `await` it;
+        leaving its `with` block cancels it, and a cancelled one leaves nothing registered.
 
         Args:
             event_type: The class of the event.
-            where: Called with each event, in the thread that emits it, until it returns something
-                true: that event is the result. If it raises, so does the future.
+            where: A plain function. It is called with each event, in the thread that emits it,
+                until it returns something true: that event is the result. If it raises, so does the
+                future.
+
+        Returns:
+            The future; see `Expectation` for how to wait, how long, and what it raises.
 
         Raises:
             TypeError: `event_type` is not a class or not one that this emitter declares, or `where`
-                is not callable.
+                is not callable, or is a coroutine function.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> with emitter.expect(int, where=lambda number: number > 9) as big:
+            ...     emitter.emit(7)
+            ...     emitter.emit(42)
+            ...     print(big.result(timeout=5))
+            42
         """
         self._eventemitter_check("expect()", event_type)
         if where is not None and (not callable(where) or _is_async(where)):
@@ -340,18 +430,27 @@ class EventEmitter(Generic[E]):
         """Return an iterator over the events of these types, in the order of emission.
 
         It collects from now on (G1), and never holds up who emits. Iterate with `for` in a thread,
-        with `async for` on an event loop.
+        with `async for` on an event loop. Close it, or use it as a context manager.
 
         Args:
             event_types: The classes of the events.
             maxsize: How many events are kept for the reader at the most.
-            overflow: What happens to an event that finds the buffer full. "raise": it is lost, and
-                the reader gets a `StreamOverflow` after the buffered events; "drop_oldest": it
-                takes the place of the oldest; "drop_newest": it is lost.
+            overflow: What happens to an event that finds the buffer full. "raise": it is lost, the
+                stream ends, and the reader gets a `StreamOverflow` after the buffered events;
+                "drop_oldest": it takes the place of the oldest; "drop_newest": it is lost.
 
         Raises:
-            TypeError: No event type was given, or one that is not a class or not declared.
+            TypeError: No event type was given, or one that is not a class or not declared, or
+                `maxsize` is not a whole number.
             ValueError: `maxsize` is below 1, or `overflow` is none of the three.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> with emitter.stream(str, int) as events:
+            ...     emitter.emit("one")
+            ...     emitter.emit(2)
+            >>> list(events)
+            ['one', 2]
         """
         kinds = self._eventemitter_kinds("stream()", event_types)
         buffer = Buffer(maxsize, overflow)
@@ -372,20 +471,31 @@ class EventEmitter(Generic[E]):
     def follow(self, source: EventEmitter[Any], *event_types: type[E]) -> Subscription[E]:
         """Emit here whatever `source` emits of these types, in the thread that emits there.
 
-        What this emitter's handlers raise, the emit of `source` raises (G11). Where emitters follow
-        each other in a ring, an event ends when it comes to where it has been: each emitter emits
-        it once.
+        So `ReplayEventEmitter().follow(source, Up)` gives an emitter a replaying face. What this
+        emitter's handlers raise, the emit of `source` raises, unless this emitter has an `on_error`
+        (G11). Where emitters follow each other in a ring, an event ends when it comes to where it
+        has been: each emitter emits it once.
 
         Args:
             source: The emitter to follow. If it replays, its latest events are emitted at once, in
                 the order in which they were.
             event_types: The classes of the events.
 
+        Returns:
+            One subscription for all these event types, with which to end it.
+
         Raises:
             TypeError: `source` is not an emitter, no event type was given, or one that is not a
                 class or not declared by both.
             ValueError: `source` is this emitter.
             ExceptionGroup: A handler raised in the replay; nothing stays registered (G11).
+
+        Example:
+            >>> source, copy = EventEmitter(), ReplayEventEmitter()
+            >>> subscription = copy.follow(source, str)
+            >>> source.emit("hello")
+            >>> copy.latest(str)
+            'hello'
         """
         if not isinstance(source, EventEmitter):
             raise not_an_emitter(source)
@@ -410,8 +520,19 @@ class EventEmitter(Generic[E]):
     def listener_count(self, event_type: type) -> int:
         """Return how many listeners this event type has.
 
+        Expectations, streams and followers count as listeners. Never waits for a handler (G6).
+
+        Args:
+            event_type: The class whose listeners are counted.
+
         Raises:
             TypeError: `event_type` is not a class, or not one that this emitter declares.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.listener_count(str), emitter.listener_count(int)
+            (1, 0)
         """
         channel = self._eventemitter_find("listener_count()", event_type)
         return 0 if channel is None else len(channel.active_listeners())
@@ -419,8 +540,19 @@ class EventEmitter(Generic[E]):
     def listeners(self, event_type: type[T]) -> tuple[Subscription[T], ...]:
         """Return the registrations of this event type, oldest first.
 
+        Streams come last. It is a snapshot: a tuple that does not change.
+
+        Args:
+            event_type: The class whose listeners are returned.
+
         Raises:
             TypeError: `event_type` is not a class, or not one that this emitter declares.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.listeners(str) == (subscription,)
+            True
         """
         channel = self._eventemitter_find("listeners()", event_type)
         if channel is None:
@@ -428,7 +560,14 @@ class EventEmitter(Generic[E]):
         return tuple(Subscription[T]((channel, each)) for each in channel.active_listeners())
 
     def event_types(self) -> tuple[type, ...]:
-        """Return the event types that have listeners."""
+        """Return the event types that have listeners.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.event_types()
+            (<class 'str'>,)
+        """
         return tuple(
             channel.event_type
             for channel in self._eventemitter_all("event_types()", None)
@@ -440,15 +579,37 @@ class EventEmitter(Generic[E]):
     def emit(self, event: E) -> None:
         """Call every listener of the event's class, in this thread, in the order of registration.
 
+        When it returns, all plain handlers have run (G5). It does not wait for handlers on event
+        loops, see `emit_async()`. Where nobody listens it calls nothing; a `ReplayEventEmitter`
+        keeps the event for whoever comes later.
+
         While another thread delivers an event of this type it waits for its turn, so that all
-        listeners see all events in one order (G3). When it returns all handlers have run (G5), with
-        two exceptions: from a handler of the same event type it returns at once, and the event is
-        delivered before the outermost `emit()` returns (G4); and where waiting would close a cycle
-        of threads, the thread whose turn it is delivers the event next (G10).
+        listeners see all events in one order (G3). In three cases it returns sooner, and the event
+        is delivered all the same, in order. From a handler of the same event type: before the
+        outermost `emit()` returns (G4). Where waiting would close a cycle of waiting threads: next,
+        by the thread whose turn it is (G10). From a signal handler or a finalizer that interrupts
+        this package: before the interrupted call returns (G12).
+
+        A lock of your own that you hold, and that a handler wants, it cannot see: use
+        `emit_nowait()` there.
+
+        Every listener is called, whatever others raise. Then, without `on_error`, all that was
+        raised comes as one group, each error with a note that names handler and event; those of
+        events that others left to this call are among them. A `KeyboardInterrupt` passes through at
+        once (G11).
+
+        Args:
+            event: What the handlers are called with.
 
         Raises:
             TypeError: `event` is a class, or of a class that this emitter does not declare.
             ExceptionGroup: Handlers raised, and there is no `on_error`; all have been called (G11).
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> emitter.emit("hello")
+            hello
         """
         channel = self._eventemitter_channels.get(type(event))
         if channel is None:
@@ -463,11 +624,23 @@ class EventEmitter(Generic[E]):
         """Deliver `event` as `emit()` does, but never wait for another thread.
 
         Where another thread is delivering this event type, that thread delivers this event too, in
-        order. To be used where a lock is held that a handler may want.
+        order (G3), and this call returns before it has. To be used where a lock is held that a
+        handler may want.
+
+        Args:
+            event: What the handlers are called with.
 
         Raises:
             TypeError: `event` is a class, or of a class that this emitter does not declare.
             ExceptionGroup: Handlers called by this thread raised, and there is no `on_error` (G11).
+
+        Example:
+            >>> from threading import Lock
+            >>> emitter, lock = EventEmitter(), Lock()
+            >>> subscription = emitter.on(str, print)
+            >>> with lock:
+            ...     emitter.emit_nowait("hello")
+            hello
         """
         channel = self._eventemitter_channels.get(type(event))
         if channel is None:
@@ -478,14 +651,31 @@ class EventEmitter(Generic[E]):
     async def emit_async(self, event: E) -> None:
         """Deliver `event`, and await all its handlers, also those on event loops.
 
-        Waits for its turn as `emit()` does, first come first served, without blocking its loop.
-        Cancelling it loses nothing: not its turn, nor what its handlers are still to be told. It
-        does not await what waits for itself: from a handler on a loop, the calls behind its own
+        Waits for its turn as `emit()` does, first come first served, without blocking its loop
+        (G3). Plain handlers run on this thread; it returns when the handlers on loops are through,
+        too, but for those that wait for itself: from a handler on a loop, the calls behind its own
         (G4, G10). Their failures go to the loop's exception handler.
+
+        Cancelled before its turn has come, it emits nothing; the next in line goes on. Cancelled
+        later, it takes nothing back: the handlers are still told.
+
+        Args:
+            event: What the handlers are called with.
 
         Raises:
             TypeError: `event` is a class, or of a class that this emitter does not declare.
             ExceptionGroup: Handlers raised, plain or async, and there is no `on_error` (G11).
+
+        Example:
+            >>> import asyncio
+            >>> async def greet(name):
+            ...     print("hello", name)
+            >>> async def main():
+            ...     emitter = EventEmitter()
+            ...     emitter.on(str, greet)
+            ...     await emitter.emit_async("Ada")
+            >>> asyncio.run(main())
+            hello Ada
         """
         from ._loops import emit_async  # noqa: PLC0415 - it imports asyncio
 
@@ -617,8 +807,21 @@ class ReplayEventEmitter(EventEmitter[E]):
 
     A listener that registers late, or while an event is emitted, gets the latest event by replay or
     live: exactly one of the two (G1). The replay comes first, before `on()` returns, in the thread
-    that calls it; events emitted meanwhile follow there (G2). If the handler raises, `on()` raises
-    an ExceptionGroup, and nothing stays registered (G11).
+    that calls it; events emitted meanwhile follow there (G2). A coroutine function gets it on its
+    event loop. If the handler raises, `on()` raises an ExceptionGroup, and nothing stays registered
+    (G11); with an `on_error`, that gets the failure, and the listener stays.
+
+    `on`, `once`, `expect`, `stream` and `follow` replay; all else is as in an `EventEmitter`. It
+    keeps the latest event of each type (G14). A copy or an unpickled object has none.
+
+    Args:
+        on_error: As for an `EventEmitter`.
+
+    Example:
+        >>> emitter = ReplayEventEmitter()
+        >>> emitter.emit("early")
+        >>> subscription = emitter.on(str, print)
+        early
     """
 
     _eventemitter_replays = True
@@ -626,8 +829,19 @@ class ReplayEventEmitter(EventEmitter[E]):
     def latest(self, event_type: type[T]) -> T | None:
         """Return the latest event of this type; None if there was none, or it was forgotten.
 
+        Never waits for a handler (G6). An event is the latest as soon as it is being delivered.
+
+        Args:
+            event_type: The class of the event.
+
         Raises:
             TypeError: `event_type` is not a class, or not one that this emitter declares.
+
+        Example:
+            >>> emitter = ReplayEventEmitter()
+            >>> emitter.emit("hello")
+            >>> emitter.latest(str)
+            'hello'
         """
         channel = self._eventemitter_find("latest()", event_type)
         event: Any = NOTHING if channel is None else channel.get_latest()
@@ -636,8 +850,17 @@ class ReplayEventEmitter(EventEmitter[E]):
     def forget(self, event_type: type | None = None) -> None:
         """Forget the latest event of this type, or of all types: it is not replayed any more.
 
+        Args:
+            event_type: The class of the event to forget; None for all event types.
+
         Raises:
             TypeError: `event_type` is not a class, or not one that this emitter declares.
+
+        Example:
+            >>> emitter = ReplayEventEmitter()
+            >>> emitter.emit("hello")
+            >>> emitter.forget(str)
+            >>> subscription = emitter.on(str, print)
         """
         for channel in self._eventemitter_all("forget()", event_type):
             channel.forget()

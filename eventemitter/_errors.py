@@ -12,8 +12,18 @@ from typing import Any
 class HandlerFailure:
     """Describe one call of a handler that raised.
 
-    `on_error` receives it: `event` is what was delivered, `handler` what was called, `error` what
-    it raised.
+    `on_error` receives it.
+
+    Attributes:
+        event: What was delivered.
+        handler: What was called.
+        error: What it raised.
+
+    Example:
+        >>> emitter = EventEmitter(on_error=lambda failure: print(repr(failure.error)))
+        >>> subscription = emitter.on(str, int)
+        >>> emitter.emit("seven")
+        ValueError("invalid literal for int() with base 10: 'seven'")
     """
 
     event: object
@@ -22,17 +32,36 @@ class HandlerFailure:
 
 
 class LockOrderError(RuntimeError):
-    """A lock was about to be taken against the documented order, or user code run under a lock.
+    """Report a lock about to be taken against the documented order, or user code run under a lock.
 
     Raised only while the lock order is checked (`EVENTEMITTER_CHECK_LOCKS=1` or `python -X dev`).
     It reports a fault of this package, not of its caller.
+
+    Example:
+        >>> emitter = EventEmitter()
+        >>> try:
+        ...     emitter.emit("hello")
+        ... except LockOrderError as fault:
+        ...     print("please report this:", fault)
     """
 
 
 class StreamOverflow(RuntimeError):  # noqa: N818 - what it is called everywhere
-    """A stream's buffer was full when an event came, and its `overflow` is "raise".
+    """Tell the reader of a stream that its buffer was full when an event came.
 
-    Its reader gets it once, after the events that were buffered.
+    Raised where the stream's `overflow` is "raise": once, after the events that were buffered. Then
+    the stream is at its end.
+
+    Example:
+        >>> emitter = EventEmitter()
+        >>> events = emitter.stream(str, maxsize=1)
+        >>> emitter.emit("kept")
+        >>> emitter.emit("lost")
+        >>> try:
+        ...     print(*events)
+        ... except StreamOverflow:
+        ...     print("events were lost:", events.dropped)
+        events were lost: 1
     """
 
 

@@ -75,13 +75,22 @@ class Wish(Relay):
 
 
 class Expectation(Future[T]):
-    """The next event of a type, as a future: to wait for in a thread, or to await.
+    """Wait for the next event of a type, in a thread or by `await`.
 
-    Armed when made: nothing that is emitted from then on is missed. It is a
-    `concurrent.futures.Future`, and several threads and tasks may wait for it. Cancelling it leaves
-    nothing registered; so does cancelling the last task that awaits it, as `asyncio.wait_for` does
-    when its time is up. As a context manager it is cancelled on leaving. Where its listener is
-    removed it is cancelled, so that nobody waits for ever.
+    `expect()` makes it, armed: nothing that is emitted from then on is missed. It is a
+    `concurrent.futures.Future`, and several threads and tasks may wait for it. In asyncio, limit
+    the wait with `asyncio.timeout` or `asyncio.wait_for`.
+
+    Cancelling it leaves nothing registered; so does cancelling the last task that awaits it, as
+    `asyncio.wait_for` does when its time is up. As a context manager it is cancelled on leaving.
+    Where its listener is removed it is cancelled, so that nobody waits for ever.
+
+    Example:
+        >>> emitter = EventEmitter()
+        >>> with emitter.expect(str) as expected:
+        ...     emitter.emit("hello")
+        ...     print(expected.result(timeout=5))
+        hello
     """
 
     # The base class serves `concurrent.futures.wait` and the like. It holds a lock while it changes
@@ -164,27 +173,68 @@ class Expectation(Future[T]):
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Have `fn` called with the expectation when it is done, at once if it is.
 
-        What it raises is logged, as by any `concurrent.futures.Future`.
+        It runs in the thread that ends the expectation. What it raises is logged, as by any
+        `concurrent.futures.Future`.
+
+        Args:
+            fn: Called with this expectation.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> expected = emitter.expect(str)
+            >>> expected.add_done_callback(lambda done: print("got", done.result()))
+            >>> emitter.emit("it")
+            got it
         """
         self._callbacks[object()] = (fn,)
         if self._outcome:
             outside(self._finish)
 
     def done(self) -> bool:
-        """Return whether it has its event, has failed, or was cancelled."""
+        """Return whether it has its event, has failed, or was cancelled.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> expected = emitter.expect(str)
+            >>> expected.done()
+            False
+        """
         return bool(self._outcome)
 
     def cancelled(self) -> bool:
-        """Return whether it was cancelled, or its listener removed."""
+        """Return whether it was cancelled, or its listener removed.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> expected = emitter.expect(str)
+            >>> emitter.remove_all_listeners()
+            >>> expected.cancelled()
+            True
+        """
         return self.done() and self._outcome["end"][0] is _CANCELLED
 
     def result(self, timeout: float | None = None) -> T:
         """Return the event, waiting for it at most `timeout` seconds.
 
+        It blocks the thread. On an event loop, await the expectation instead.
+
+        Args:
+            timeout: How many seconds to wait at the most; None for as long as it takes, 0 to not
+                wait.
+
         Raises:
             TimeoutError: The time was up. The expectation stays armed.
             concurrent.futures.CancelledError: It was cancelled, or its listener removed.
             Exception: What the predicate raised.
+            TypeError: `timeout` is not a number.
+            ValueError: `timeout` is NaN.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> expected = emitter.expect(str)
+            >>> emitter.emit("hello")
+            >>> expected.result(timeout=5)
+            'hello'
         """
         error = None
         try:
@@ -198,7 +248,25 @@ class Expectation(Future[T]):
             del self, error  # the traceback of a failure leads here: else a cycle (G14)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the predicate raised, or None, waiting as `result()` does."""
+        """Return what the predicate raised, or None, waiting as `result()` does.
+
+        Args:
+            timeout: How many seconds to wait at the most; None for as long as it takes, 0 to not
+                wait.
+
+        Raises:
+            TimeoutError: The time was up. The expectation stays armed.
+            concurrent.futures.CancelledError: It was cancelled, or its listener removed.
+            TypeError: `timeout` is not a number.
+            ValueError: `timeout` is NaN.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> expected = emitter.expect(str, where=lambda text: text[0] == "a")
+            >>> emitter.emit("")
+            >>> expected.exception(timeout=5)
+            IndexError('string index out of range')
+        """
         self._wait(timeout)
         return self._failure()
 
@@ -265,7 +333,19 @@ class Expectation(Future[T]):
             await gate.wait_async()
 
     def cancel(self) -> bool:
-        """Cancel the expectation, and remove its listener; return False if it has its event."""
+        """Cancel the expectation, and remove its listener.
+
+        Whoever waits for it gets a `CancelledError`. Calling it again does no harm.
+
+        Returns:
+            True if it is cancelled now. False if it has its event already, or has failed.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> expected = emitter.expect(str)
+            >>> expected.cancel(), emitter.listener_count(str)
+            (True, 0)
+        """
         self._end(_CANCELLED)
         return self.cancelled()
 

@@ -171,12 +171,23 @@ class StreamTap(Tap):
 
 
 class EventStream(Generic[T]):
-    """The events of one or more types, in the order in which they were emitted, to iterate over.
+    """Iterate over the events of one or more types, in the order in which they were emitted.
 
-    Collects from when it is made until it is closed, in a buffer of at most `maxsize` events, and
-    never holds up who emits. `for` waits in a thread, `async for` on an event loop; where several
-    read, each event goes to one of them. Closing it ends the iteration after the buffered events,
-    and so does removing its listeners. As a context manager it is closed on leaving.
+    `stream()` makes it. It collects from then on until it is closed, in a buffer of at most
+    `maxsize` events, and never holds up who emits. `for` waits in a thread, `async for` on an event
+    loop; where several read, each event goes to one of them. Closing it ends the iteration after
+    the buffered events, and so does removing its listeners. As a context manager, `with` or `async
+    with`, it is closed on leaving.
+
+    Where events come faster than they are read, `overflow` decides; the default raises a
+    `StreamOverflow` in the reader.
+
+    Example:
+        >>> emitter = EventEmitter()
+        >>> with emitter.stream(str) as events:
+        ...     emitter.emit("one")
+        ...     print(next(events))
+        one
     """
 
     __slots__ = ("__weakref__", "_buffer")
@@ -186,17 +197,44 @@ class EventStream(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """How many events were lost as the buffer was full."""
+        """Return how many events were lost as the buffer was full.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> events = emitter.stream(str, maxsize=1, overflow="drop_newest")
+            >>> emitter.emit("kept")
+            >>> emitter.emit("lost")
+            >>> events.dropped
+            1
+        """
         return self._buffer.dropped
 
     def close(self) -> None:
-        """End the iteration, after the buffered events. From any thread, and more than once."""
+        """End the iteration after the buffered events.
+
+        From any thread, and as often as you like. Whoever waits for the next event wakes up.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> events = emitter.stream(str)
+            >>> emitter.emit("buffered")
+            >>> events.close()
+            >>> list(events)
+            ['buffered']
+        """
         outside(self._buffer.close)
 
     def __iter__(self) -> EventStream[T]:
         return self
 
     def __next__(self) -> T:
+        """Return the next event, waiting for it; on an event loop, use `async for`.
+
+        Raises:
+            StopIteration: The stream is closed, and its buffer empty.
+            StreamOverflow: Events were lost, and `overflow` is "raise".
+            RuntimeError: A signal handler or a finalizer that interrupts this package reads.
+        """
         found = self._buffer.next(None)
         while found is None:
             gate = Gate()
@@ -213,6 +251,7 @@ class EventStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        """Return the next event, awaiting it; raise as `next()` does, but StopAsyncIteration."""
         from ._loops import LoopGate  # noqa: PLC0415 - it imports asyncio
 
         try:

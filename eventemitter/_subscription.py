@@ -15,11 +15,20 @@ T = TypeVar("T")
 
 
 class Subscription(Generic[T]):
-    """One registration of a handler for an event type.
+    """Stand for one registration of a handler for an event type, and end it.
 
     It belongs to that registration, never to the function: a function registered twice has two. As
     a context manager it calls `off()` on leaving. Two subscriptions are equal if they stand for the
     same registration. What `follow()` returns stands for one registration for each event type.
+
+    Dropping a subscription ends nothing: the listener stays until it is removed.
+
+    Example:
+        >>> emitter = EventEmitter()
+        >>> with emitter.on(str, print) as subscription:
+        ...     emitter.emit("heard")
+        heard
+        >>> emitter.emit("not heard")
     """
 
     __slots__ = ("__weakref__", "parts")
@@ -29,12 +38,26 @@ class Subscription(Generic[T]):
 
     @property
     def active(self) -> bool:
-        """Whether the handler is still to be called: False once removed, or called by `once`."""
+        """Return whether the handler is still to be called.
+
+        False once it was removed, or called by `once`.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.once(str, print)
+            >>> subscription.active
+            True
+        """
         return self.handler is not None
 
     @property
     def event_type(self) -> type[T]:
-        """The class whose instances the handler is called with; of several, their union."""
+        """Return the class whose instances the handler is called with; of several, their union.
+
+        Example:
+            >>> EventEmitter().on(str, print).event_type
+            <class 'str'>
+        """
         (found, _), *others = self.parts
         kind: Any = found.event_type
         for channel, _ in others:
@@ -43,7 +66,15 @@ class Subscription(Generic[T]):
 
     @property
     def handler(self) -> Callable[[T], object] | None:
-        """What is called; None once inactive, as nothing keeps a removed handler alive (G14)."""
+        """Return what is called; None once inactive.
+
+        Nothing keeps a removed handler alive (G14).
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> emitter.on(str, print).handler is print
+            True
+        """
         for _, listener in self.parts:
             handler = listener.handler
             if handler is not None:
@@ -53,10 +84,17 @@ class Subscription(Generic[T]):
     def off(self) -> bool:
         """Remove the listener: no call of its handler begins after this has returned (G8).
 
-        What waits for its event loop is dropped.
+        What waits for its event loop is dropped. A call that has begun may still be running.
+        Calling it again does no harm.
 
         Returns:
-            False if there was nothing to remove. A call that has begun may still be running.
+            True if this call removed it. False if there was nothing to remove.
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> subscription.off(), subscription.off()
+            (True, False)
         """
         removed_any = False
         for channel, listener in self.parts:
@@ -66,12 +104,15 @@ class Subscription(Generic[T]):
     def off_and_wait(self, timeout: float | None = None) -> bool:
         """Remove the listener, and wait until no other thread runs its handler (G9).
 
+        It waits for that handler alone, not for the rest of the delivery. A call that runs in the
+        calling thread is not waited for: from a plain handler itself it returns at once.
+
         Args:
             timeout: How many seconds to wait at the most; None for as long as it takes, 0 to not
                 wait.
 
         Returns:
-            True if no other thread runs the handler any more; its owner may free what it uses.
+            True if no other thread runs the handler, nor will: its owner may free what it uses.
             False if the time was up, or waiting would have closed a cycle of waiting threads (G10),
             as on the very event loop that has to finish the handler; the listener is removed all
             the same.
@@ -79,6 +120,12 @@ class Subscription(Generic[T]):
         Raises:
             TypeError: `timeout` is not a number.
             ValueError: `timeout` is not a number of seconds (NaN).
+
+        Example:
+            >>> emitter = EventEmitter()
+            >>> subscription = emitter.on(str, print)
+            >>> subscription.off_and_wait(timeout=5)
+            True
         """
         deadline = deadline_of(timeout)
         self.off()
@@ -93,6 +140,14 @@ class Subscription(Generic[T]):
             True if nobody runs the handler any more; its owner may free what it uses. False if
             waiting would have closed a cycle (G10), as in a call of the handler itself; the
             listener is removed all the same.
+
+        Example:
+            >>> import asyncio
+            >>> async def main():
+            ...     subscription = EventEmitter().on(str, print)
+            ...     return await subscription.off_and_wait_async()
+            >>> asyncio.run(main())
+            True
         """
         from ._loops import wait_for_async  # noqa: PLC0415 - it imports asyncio
 
