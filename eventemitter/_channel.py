@@ -414,7 +414,7 @@ class Channel(Turn):
                 if listener.take is not None:
                     self.inbox.append(listener)
                     if call is not None and log.isEnabledFor(DEBUG):
-                        tell(self, me, "listener %s removed", named(listener, call))
+                        tell(self, me, f"listener {named(listener, call)} removed")
                 if entry is not None:
                     entry.snapshot = ()
                 call = None  # let go of here, not between the look-up and the call of the next
@@ -639,7 +639,7 @@ class Channel(Turn):
     def _remove(self, me: ThreadState, listeners: tuple[Listener, ...]) -> bool:
         if not me.inside and log.isEnabledFor(DEBUG):
             for each in [each for each in listeners if each.active]:
-                tell(self, me, "listener %s removed", named(each))
+                tell(self, me, f"listener {named(each)} removed")
         # First, so that who finds none to claim any more knows that nothing begins.
         waiting = [each.relay.removed(me) for each in listeners if each.relay is not None]
         claims = [each.claim() for each in listeners]

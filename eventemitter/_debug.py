@@ -31,14 +31,14 @@ PERIOD = 1.0
 """How many seconds a wait may last without being told."""
 
 
-def tell(channel: Channel, me: ThreadState, message: str, *args: object) -> None:
+def tell(channel: Channel, me: ThreadState, message: str) -> None:
     """Tell something, and nothing of what logging does then."""
     if proved(me).telling:
         return
     try:
         try:
             me.telling = True
-            log.debug(f"%s: {message}", channel.event_type.__qualname__, *args)
+            log.debug("%s: %s", channel.event_type.__qualname__, message)
         except Exception as error:
             report_unraisable(error)
         finally:
@@ -50,14 +50,14 @@ def tell(channel: Channel, me: ThreadState, message: str, *args: object) -> None
 def came(channel: Channel, listener: Listener, me: ThreadState) -> None:
     """Tell that a listener was added, unless the latest event is its only one."""
     if log.isEnabledFor(DEBUG) and (listener.replay is None or not listener.once):
-        tell(channel, me, f"{'once-' * listener.once}listener %s added", named(listener))
+        tell(channel, me, f"{'once-' * listener.once}listener {named(listener)} added")
 
 
 def handed_over(channel: Channel, me: ThreadState) -> None:
     """Tell that an emit leaves its event to the thread whose turn it is, if that is another."""
     holder = channel.holder
     if holder is None or holder.thread is not me:
-        tell(channel, me, "%s hands its event over to %s", _name(me), _name(holder))
+        tell(channel, me, f"{_name(me)} hands its event over to {_name(holder)}")
 
 
 def opens_soon(
@@ -75,8 +75,8 @@ def opens_soon(
     for called, caller in calls:
         found = listener or called
         name = named(found) if isinstance(found, Listener) else found or "no handler"
-        message = "%s has waited %g s for %s, which calls %s"
-        tell(channel, wait.thread, message, _name(wait.thread), PERIOD, _name(caller), name)
+        waits = f"{_name(wait.thread)} has waited {PERIOD:g} s for {_name(caller)}"
+        tell(channel, wait.thread, f"{waits}, which calls {name}")
     return False
 
 
