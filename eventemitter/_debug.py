@@ -76,7 +76,8 @@ def opens_soon(
         found = listener or called
         name = named(found) if isinstance(found, Listener) else found or "no handler"
         waits = f"{_name(wait.thread)} has waited {PERIOD:g} s for {_name(caller)}"
-        tell(channel, wait.thread, f"{waits}, which calls {name}")
+        if caller is not wait:  # else its turn has just come
+            tell(channel, wait.thread, f"{waits}, which calls {name}")
     return False
 
 
