@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import sys
@@ -23,6 +24,7 @@ from support import (
     Stop,
     assert_idle,
     channel_of,
+    until,
     until_in_line,
     until_waited_for,
 )
@@ -248,20 +250,29 @@ class Curious:
 def test_listeners_that_come_and_go_are_told(emitter: EventEmitter[Any], told: Told) -> None:
     """Inside: who comes and who goes, once for each."""
     curious = Curious()
-    emitter.on(Ping, curious).off()
+    subscription = emitter.on(Ping, curious)
+    assert [subscription.off(), subscription.off()] == [True, False]
     emitter.once(Ping, handle)
     emitter.emit(Ping())
-    emitter.on(Pong, handle)
+    emitter.on(Ping, curious)  # whose replay comes first
     emitter.remove_all_listeners()
-    assert not emitter.off(Pong, handle)
     assert told.messages == [
         "Ping: listener Curious added",
         "Ping: listener Curious removed",
         "Ping: once-listener handle added",
         "Ping: listener handle removed",
-        "Pong: listener handle added",
-        "Pong: listener handle removed",
+        "Ping: listener Curious added",
+        "Ping: listener Curious removed",
     ]
+
+
+def test_a_once_listener_goes_but_once(emitter: EventEmitter[Any], told: Told) -> None:
+    """G7: one that was removed when its call was about to come is not told of again."""
+    emitter.on(Ping, lambda _: emitter.off(Ping, handle))
+    emitter.once(Ping, handle)
+    told.messages.clear()
+    emitter.emit(Ping())
+    assert told.messages == ["Ping: listener handle removed"]
 
 
 def test_readers_that_come_and_go_are_told(emitter: EventEmitter[Any], told: Told) -> None:
@@ -385,6 +396,23 @@ def test_a_hand_over_that_breaks_a_cycle_is_told(kind: Emitter, crew: Crew, told
     assert_idle(held.emitter)
 
 
+def test_what_interrupts_a_section_is_not_told(kind: Emitter, crew: Crew, told: Told) -> None:
+    """G12: not even once it is carried out, as it is not known then who hands over what."""
+    held = Held(crew, kind)
+    told.messages.clear()
+    me = this_thread()
+    me.inside = True  # as if a critical section of another emitter were interrupted here
+    held.emitter.emit(Ping(2))
+    held.emitter.on(Ping, handle).off()
+    me.inside = False
+    held.emitter.listener_count(Ping)
+    assert told.messages == []
+    held.stop.go()
+    held.done.result(PATIENCE)
+    assert held.seen == [1, 2]
+    assert_idle(held.emitter)
+
+
 def test_an_emit_from_a_handler_of_its_type_is_not_told(
     emitter: EventEmitter[Any], told: Told
 ) -> None:
@@ -473,6 +501,69 @@ def test_a_wait_that_ends_in_time_is_not_told(
     waiting.result(PATIENCE)
     assert not [each for each in told.messages if "waited" in each]
     assert_idle(held.emitter)
+
+
+def test_a_wait_that_ends_just_then_is_not_told(
+    kind: Emitter, crew: Crew, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside: nobody is told to wait for himself."""
+    held = Held(crew, kind)
+    original = Gate.wait
+
+    def wait_too_long(gate: Gate, timeout: float | None = None) -> bool:
+        if timeout is None:
+            return original(gate)
+        held.stop.go()
+        held.done.result(PATIENCE)
+        return False  # its turn came a moment after the time was up
+
+    monkeypatch.setattr(Gate, "wait", wait_too_long)
+    held.emitter.emit(Ping(2))
+    assert held.seen == [1, 2]
+    assert not [each for each in told.messages if "waited" in each]
+
+
+def test_handlers_on_event_loops_go_by_their_names(
+    kind: Emitter, crew: Crew, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G13: when they come, when they go, and when their end is waited for."""
+    monkeypatch.setattr(_debug, "PERIOD", 1e-6)
+    emitter: EventEmitter[Any] = kind()
+    loop = asyncio.new_event_loop()
+    reached, release = threading.Event(), asyncio.Event()
+    names: list[str] = []
+
+    async def work(_: object) -> None:
+        names.append(threading.current_thread().name)
+        reached.set()
+        await release.wait()
+
+    emitter.once(Pong, work, loop=loop)
+    emitter.emit(Pong())
+    subscription = emitter.on(Ping, work, loop=loop)
+    emitter.emit(Ping())
+    running = crew.run(loop.run_forever)
+    assert reached.wait(PATIENCE)
+    until(lambda: len(names) == 2)
+
+    def let_go(message: str) -> None:
+        if "waited" in message:
+            loop.call_soon_threadsafe(release.set)
+
+    told.act = let_go
+    assert subscription.off_and_wait()
+    loop.call_soon_threadsafe(loop.stop)
+    running.result(PATIENCE)
+    loop.close()
+    name = work.__qualname__
+    who = f"{threading.current_thread().name!r} has waited 1e-06 s for {names[0]!r}"
+    assert told.messages == [
+        f"Pong: once-listener {name} added",
+        f"Pong: listener {name} removed",
+        f"Ping: listener {name} added",
+        f"Ping: listener {name} removed",
+        f"Ping: {who}, which calls {name}",
+    ]
 
 
 @pytest.mark.parametrize("wait", WAITS)
