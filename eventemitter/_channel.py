@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
+from logging import DEBUG
 from time import monotonic, perf_counter_ns
 from typing import Any, Final
 
+from ._debug import came, handed_over, log, named, opens_soon, tell
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
 from ._listener import Entry, Handler, Listener, Relay, Replay, Tap, is_relay
 from ._locks import Rank, new_lock, proved
@@ -275,9 +277,14 @@ class Channel(Turn):
         # after which signals are handled, is covered by none where the body ends in an `if` or is
         # that of a `while` (CPython 3.12 and 3.13). A call is.
         mine = section(me, self.mutex, self.arrive_locked, place, entry)
+        if mine is None and opens_soon(self, place, None, None):
+            mine = section(me, self.mutex, self.resume_locked, place, entry)
         while mine is None:
             place.gate.wait()
             mine = section(me, self.mutex, self.resume_locked, place, entry)
+        # Its own thread has it, mostly, and then there is nothing to tell.
+        if not mine and entry is not None and self.holder is not me and log.isEnabledFor(DEBUG):
+            handed_over(self, me)
         return mine
 
     def pass_over(self, me: ThreadState) -> None:
@@ -403,7 +410,7 @@ class Channel(Turn):
         if self.simple and self.holder is None and not (self.queue or self.watches or self.told):
             self.plain = self.snapshot
 
-    def _deliver(  # noqa: C901
+    def _deliver(  # noqa: C901, PLR0912
         self,
         me: ThreadState,
         event: object,
@@ -436,6 +443,8 @@ class Channel(Turn):
                     self._failed(call, event, error, self.errors)
                 if listener.take is not None:
                     self.inbox.append(listener)
+                    if call is not None and log.isEnabledFor(DEBUG):
+                        tell(self, me, f"listener {named(listener, call)} removed")
                 if entry is not None:
                     entry.snapshot = ()
                 call = None  # let go of here, not between the look-up and the call of the next
@@ -526,6 +535,8 @@ class Channel(Turn):
         """See to it that `listener` is registered and has had its replay; remove it on failure."""
         try:
             section(me, self.mutex, self._settle_locked, me)
+            if not put_aside and log.isEnabledFor(DEBUG):
+                came(self, listener, me)
             if listener.replay is not None:
                 self.replay(listener, me)
         except BaseException:
@@ -660,6 +671,9 @@ class Channel(Turn):
             raise
 
     def _remove(self, me: ThreadState, listeners: tuple[Listener, ...]) -> bool:
+        if not me.inside and log.isEnabledFor(DEBUG):
+            for each in [each for each in listeners if each.active]:
+                tell(self, me, f"listener {named(each)} removed")
         # First, so that who finds none to claim any more knows that nothing begins.
         waiting = [each.relay.removed(me) for each in listeners if each.relay is not None]
         claims = [each.claim() for each in listeners]
@@ -685,11 +699,15 @@ class Channel(Turn):
     def active_listeners(self) -> tuple[Listener, ...]:
         """Return the listeners that are registered now, in the order of registration."""
         me = this_thread()
-        if not me.inside:
-            found = section(me, self.mutex, self._active_locked, me)
-        else:
-            asked = [each for each in self.inbox.copy() if isinstance(each, Listener)]
-            found = tuple(self.listeners.copy() | dict.fromkeys([*self.taps, *asked]))
+        if me.inside:
+            return self.seen()
+        found = section(me, self.mutex, self._active_locked, me)
+        return tuple([each for each in found if each.active])
+
+    def seen(self) -> tuple[Listener, ...]:
+        """Return the same as it looks to who takes no lock, and so waits for nobody."""
+        asked = [each for each in self.inbox.copy() if isinstance(each, Listener)]
+        found = self.listeners.copy() | dict.fromkeys([*self.taps, *asked])
         return tuple([each for each in found if each.active])
 
     def _active_locked(self, me: ThreadState) -> tuple[Listener, ...]:
@@ -733,6 +751,8 @@ class Channel(Turn):
         self, me: ThreadState, watch: HandlerWait, listener: Listener | None, deadline: float | None
     ) -> bool:
         over = section(me, self.mutex, self.watch_locked, watch, listener)
+        if over is None and opens_soon(self, watch, deadline, listener):
+            over = section(me, self.mutex, self.over_locked, watch)
         while over is None:
             left = None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:

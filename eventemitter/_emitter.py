@@ -62,6 +62,8 @@ class _Missing:
 
 _MISSING: Any = _Missing()
 _CHANNELS = "_eventemitter_channels"
+_LISTED = 5
+"""How many event types the repr of an emitter names."""
 
 
 class Channels(dict[type, Channel]):
@@ -130,6 +132,16 @@ class EventEmitter(Generic[E]):
                 return (function, arguments, _without_channels(state), *rest)
             case made:
                 return made
+
+    def __repr__(self) -> str:
+        # Where a class further on has a repr, its author meant that to be seen.
+        inherited = super().__repr__
+        if inherited != object.__repr__.__get__(self):
+            return inherited()
+        found = [(each, len(each.seen())) for each in self._eventemitter_channels.copy().values()]
+        counts = [f"{each.event_type.__qualname__} {count}" for each, count in found if count]
+        listed = ", ".join(counts[:_LISTED] + ["..."] * (len(counts) > _LISTED))
+        return f"<{type(self).__qualname__} at {id(self):#x}: {listed or 'no'} listeners>"
 
     # Listening
 
@@ -381,7 +393,7 @@ class EventEmitter(Generic[E]):
         self._eventemitter_check("expect()", event_type)
         if where is not None and (not callable(where) or _is_async(where)):
             raise not_a_predicate(event_type, where)
-        wish = Wish(where)
+        wish = Wish(event_type, where)
         channel = self._eventemitter_channel(event_type)
         listener = new_listener(wish, once=False)  # it ends itself when it is done, not before
         wish.subscription = Subscription[T]((channel, listener))
@@ -462,7 +474,7 @@ class EventEmitter(Generic[E]):
             for channel, listener in parts:
                 channel.add(listener)
             buffer.open([Subscription[Any](part) for part in parts])
-            return EventStream[Any](buffer)
+            return EventStream[Any](buffer, kinds)
         except BaseException:
             for channel, listener in parts:
                 in_any_case(channel.withdraw, listener)

@@ -10,6 +10,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._errors import shown
 from ._listener import Entry, Relay
 from ._locks import Rank, new_lock
 from ._sections import ThreadState, outside, section
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-_RESULT, _FAILURE, _CANCELLED = "result", "failure", "cancelled"
+_RESULT, _FAILURE, _CANCELLED = "done", "failed", "cancelled"
 
 
 class Wish(Relay):
     """What an expectation waits for: offers it events until it is done."""
 
-    __slots__ = ("end", "expectation", "gates", "subscription", "where")
+    __slots__ = ("end", "event_type", "expectation", "gates", "subscription", "where")
+    label = "expectation"
 
-    def __init__(self, where: Callable[[Any], object] | None) -> None:
+    def __init__(self, event_type: type, where: Callable[[Any], object] | None) -> None:
+        self.event_type = event_type
         self.where = where
         self.expectation: Expectation[Any] | None = None
         """None once it is done: it holds this."""
@@ -107,6 +110,11 @@ class Expectation(Future[T]):
         self._told = False
         """Whether the base class knows. Guarded by the mutex."""
         wish.expectation, wish.end = self, self._end
+
+    def __repr__(self) -> str:
+        how, outcome = self._outcome.get("end", ("pending", None))
+        end = "" if outcome is None else f", {shown(outcome)}"
+        return f"<Expectation of {self._wish.event_type.__qualname__}: {how}{end}>"
 
     def _end(self, how: str, outcome: object = None) -> bool:
         """End in this way if it has not ended; return whether it had not.

@@ -8,6 +8,7 @@ from functools import partial
 from operator import itemgetter
 
 from ._channel import Channel
+from ._debug import came
 from ._listener import Entry, Listener, Relay
 from ._sections import ThreadState, in_any_case, this_thread
 
@@ -20,6 +21,7 @@ class Forward(Relay):
     """
 
     __slots__ = ("_from", "target")
+    label = "follower"
 
     def __init__(self, source: Channel, target: Channel) -> None:
         self._from = weakref.ref(source)  # which holds this
@@ -56,6 +58,7 @@ def _replay_in_order(parts: Sequence[tuple[Channel, Listener]], me: ThreadState)
     replays: list[tuple[int, Channel, Listener]] = []
     for channel, listener in parts:
         channel.settle(me)
+        came(channel, listener, me)
         if (replay := listener.replay) is not None:
             replays.append((replay.stamp, channel, listener))
     replays.sort(key=itemgetter(0))

@@ -58,6 +58,10 @@ class Relay:
     """A handler of the package's own, which is told the entry: it passes events on to users."""
 
     __slots__ = ()
+    label = "relay"
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
 
     def __call__(self, entry: Entry, /) -> object:
         """Pass the event on."""
@@ -129,9 +133,11 @@ class Listener:
     all comers gets it, also one that interrupts another (G7, G8).
     """
 
-    __slots__ = ("call", "cell", "once", "relay", "replay", "special", "take")
+    __slots__ = ("call", "cell", "name", "once", "relay", "replay", "special", "take")
 
     call: Handler
+    name: str
+    """What the handler is called, once that was told (see `_debug`)."""
 
     def __init__(self, handler: Handler, *, once: bool) -> None:
         self.call = removed if once else handler

@@ -153,6 +153,7 @@ class Mailbox(Relay):
         "listener",
         "strand",
     )
+    label = "handler on an event loop"
 
     def __init__(
         self, channel: Channel, handler: Handler, loop: AbstractEventLoop, *, once: bool

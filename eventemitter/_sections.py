@@ -60,15 +60,18 @@ class ThreadState:
         "aside",
         "catching_up",
         "clock",
+        "ident",
         "inner",
         "inside",
         "litter",
         "rings",
         "since",
+        "telling",
         "waits",
     )
 
     def __init__(self) -> None:
+        self.ident = threading.get_ident()
         self.inside = False
         """Whether the thread may hold a lock of the package. Only that thread uses this field."""
         self.inner = waits_lock
@@ -87,6 +90,8 @@ class ThreadState:
         """Counts the waits of the thread. Only that thread uses this field."""
         self.since = 0
         """As the holder of a turn: all waits of the thread keep it from going on."""
+        self.telling = False
+        """Whether the thread tells `logging` something, see `_debug`. Only that thread uses it."""
 
     @property
     def thread(self) -> ThreadState:

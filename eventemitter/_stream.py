@@ -58,6 +58,10 @@ class Buffer:
         self._subscriptions: list[Subscription[Any]] = []
         """Only `open` adds; any thread may end them."""
 
+    def __repr__(self) -> str:
+        buffered = f"{len(self._events)} of {self._maxsize} buffered"
+        return f"{'closed' if self._closed else 'open'}, {buffered}, {self.dropped} dropped"
+
     def open(self, subscriptions: list[Subscription[Any]]) -> None:
         """Put in order what has come while the event types were registered."""
         self._subscriptions += subscriptions
@@ -150,6 +154,7 @@ class StreamTap(Tap):
     """Where one event type flows into a stream."""
 
     __slots__ = ("buffer", "stamp")
+    label = "stream"
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
@@ -190,10 +195,15 @@ class EventStream(Generic[T]):
         one
     """
 
-    __slots__ = ("__weakref__", "_buffer")
+    __slots__ = ("__weakref__", "_buffer", "_event_types")
 
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, buffer: Buffer, event_types: tuple[type, ...]) -> None:
         self._buffer = buffer
+        self._event_types = event_types
+
+    def __repr__(self) -> str:
+        names = " | ".join(each.__qualname__ for each in self._event_types)
+        return f"<EventStream of {names}: {self._buffer!r}>"
 
     @property
     def dropped(self) -> int:

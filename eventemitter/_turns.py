@@ -232,6 +232,8 @@ class Turn:
 def closes_cycle(me: ThreadState | Strand, blockers: Iterable[Doing]) -> bool:
     """Return whether `me`, waiting for `blockers`, would wait for itself. `waits_lock` is held."""
     if isinstance(me, ThreadState):
+        if me.telling:
+            return True  # whoever is waited for may want what a logging handler holds
         _note_loop(me)
     seen: set[Doing] = set()
     found = list(blockers)

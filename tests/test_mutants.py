@@ -190,7 +190,14 @@ MUTANTS = [
     ),
     Mutant(
         "no cycle is ever found",
-        [Edit(_turns, "closes_cycle", "return True", "return False")],
+        [
+            Edit(
+                _turns,
+                "closes_cycle",
+                "is me:\n            return True",
+                "is me:\n            return False",
+            )
+        ],
         schedules.ThreeEmittersInACycle,
         "locks",
         2,
