@@ -651,7 +651,7 @@ def _made_by(handler: Any) -> Literal["", "coroutine", "generator"]:
     if not isinstance(handler, FunctionType) and not inspect.iscoroutinefunction(handler):
         handler = type(handler).__call__
     if not isinstance(handler, FunctionType) or hasattr(handler, "_is_coroutine_marker"):
-        # It knows, slowly, what is marked as a coroutine function, and those of other compilers.
+        # Slow, but it knows those that are marked as coroutine functions, and those of compilers.
         return "coroutine" if inspect.iscoroutinefunction(handler) else ""
     flags = handler.__code__.co_flags
     if flags & _AWAITED:

@@ -257,15 +257,13 @@ def read_while_interrupting() -> RuntimeError:
 
 
 def not_a_subscription(call: str, value: object) -> TypeError:
-    also = " or an event type and a handler" if call == "off()" else ""
-    way = ""
-    if also and isinstance(value, type):
-        way = f"; to remove every listener, call remove_all_listeners({value.__qualname__})"
-    elif also and callable(value):
-        way = "; pass the event type too, as in off(Event, handler)"
-    return TypeError(
-        f"{call} takes the subscription that on() returned{also}, not {shown(value)}{way}"
-    )
+    also = way = ""
+    if call == "off()":
+        also = ", or an event type and a handler as in off(Event, handler)"
+        if isinstance(value, type):
+            way = f"; to remove every listener, call remove_all_listeners({value.__qualname__})"
+    said = f"{call} takes the subscription that on() returned{also}, not {shown(value)}"
+    return TypeError(f"{said}{way}")
 
 
 def foreign_subscription(call: str, subscription: object) -> ValueError:
