@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import MethodType, coroutine
 from typing import Any, Protocol, TypeVar, TypeVarTuple
+from unittest.mock import AsyncMock
 
 import pytest
 from support import PATIENCE, Crew, Ping, Pong, Stop, assert_idle, channel_of, until
@@ -282,6 +283,11 @@ def generator_based(calls: Calls) -> Callable[[object], object]:
     return handler
 
 
+def async_mock(calls: Calls) -> Callable[[object], object]:
+    """Return what tests of users put in the place of a coroutine function."""
+    return AsyncMock(side_effect=calls.bound)
+
+
 def marked_as_one(calls: Calls) -> Callable[[object], object]:
     """Return a plain function that is marked as a coroutine function, as a decorator makes it."""
     mark: Callable[[Callable[[object], object]], Callable[[object], object]]
@@ -300,6 +306,7 @@ async_kinds = pytest.mark.parametrize(
         partial_of_object,
         bound_partial,
         generator_based,
+        async_mock,
         pytest.param(
             marked_as_one,
             marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="came with Python 3.12"),
