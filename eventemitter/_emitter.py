@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, cast, overload
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsIndex, TypeVar, cast, overload
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar as DefaultTypeVar
@@ -19,19 +20,18 @@ from ._errors import (
     HandlerFailure,
     class_as_event,
     closed_loop,
-    coroutine_error_handler,
     follows_itself,
     foreign_subscription,
     metaclass_as_event_type,
     no_event_types,
     no_loop,
     not_a_class,
+    not_a_handler,
     not_a_loop,
     not_a_predicate,
     not_a_subscription,
     not_an_emitter,
     not_an_error_handler,
-    not_callable,
     undeclared,
 )
 from ._expectation import Expectation, Wish
@@ -61,6 +61,8 @@ class _Missing:
 
 
 _MISSING: Any = _Missing()
+_AWAITED = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
+_ITERATED = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _CHANNELS = "_eventemitter_channels"
 _LISTED = 5
 """How many event types the repr of an emitter names."""
@@ -95,7 +97,8 @@ class EventEmitter(Generic[E]):
             handler. What it raises itself, `emit()` raises, or the loop's exception handler gets.
 
     Raises:
-        TypeError: `on_error` is not callable, or is a coroutine function.
+        TypeError: `on_error` is not callable, or is a coroutine or generator function.
+
 
     Example:
         >>> class Up:
@@ -117,10 +120,9 @@ class EventEmitter(Generic[E]):
     def __init__(self, *, on_error: Callable[[HandlerFailure], object] | None = None) -> None:
         super().__init__()
         if on_error is not None:
-            if not callable(on_error):
-                raise not_an_error_handler(on_error)
-            if _is_async(on_error):
-                raise coroutine_error_handler(on_error)
+            made = _made_by(on_error)
+            if made or not callable(on_error):
+                raise not_an_error_handler(on_error, made)
             self.__dict__["_eventemitter_on_error"] = on_error
             for channel in self._eventemitter_channels.copy().values():
                 channel.on_error = on_error  # used before this ran
@@ -183,7 +185,7 @@ class EventEmitter(Generic[E]):
 
         Raises:
             TypeError: `event_type` is not a class or not one that this emitter declares, `handler`
-                is not callable, or `loop` is not an event loop.
+                is not callable or a generator function, or `loop` is not an event loop.
             RuntimeError: `handler` is a coroutine function, and there is neither a running event
                 loop nor `loop`; or `loop` is closed.
             ExceptionGroup: The handler raised in its replay, and there is no `on_error`; nothing
@@ -269,7 +271,7 @@ class EventEmitter(Generic[E]):
             return self._eventemitter_own("off()", which).off()
         channel = self._eventemitter_find("off()", which)
         if not callable(handler):
-            raise not_callable("off", which, handler)
+            raise not_a_handler("off", which, handler)
         if channel is not None:
             for listener in reversed(channel.active_listeners()):
                 found = listener.handler
@@ -380,7 +382,7 @@ class EventEmitter(Generic[E]):
 
         Raises:
             TypeError: `event_type` is not a class or not one that this emitter declares, or `where`
-                is not callable, or is a coroutine function.
+                is not callable, or is a coroutine or generator function.
 
         Example:
             >>> emitter = EventEmitter()
@@ -391,8 +393,10 @@ class EventEmitter(Generic[E]):
             42
         """
         self._eventemitter_check("expect()", event_type)
-        if where is not None and (not callable(where) or _is_async(where)):
-            raise not_a_predicate(event_type, where)
+        if where is not None:
+            made = _made_by(where)
+            if made or not callable(where):
+                raise not_a_predicate(event_type, where, made)
         wish = Wish(event_type, where)
         channel = self._eventemitter_channel(event_type)
         listener = new_listener(wish, once=False)  # it ends itself when it is done, not before
@@ -726,11 +730,12 @@ class EventEmitter(Generic[E]):
         self._eventemitter_check(f"{call}()", event_type)
         if handler is _MISSING:
             return partial(self._eventemitter_decorate, call, event_type, loop, once=once)
-        if not callable(handler):
-            raise not_callable(call, event_type, handler)
+        made = _made_by(handler)
+        if made == "generator" or not callable(handler):
+            raise not_a_handler(call, event_type, handler, made)
         channel = self._eventemitter_channel(event_type)
         called: Handler = handler
-        if loop is not None or _is_async(handler):
+        if loop is not None or made:
             called = _mailbox(call, channel, handler, loop, once=once)
         listener = new_listener(called, once=once)
         try:
@@ -799,7 +804,7 @@ class EventEmitter(Generic[E]):
 
     def _eventemitter_check(self, call: str, event_type: object) -> None:
         """Refuse what is not an event type of this emitter."""
-        if not isinstance(event_type, type):
+        if not isinstance(event_type, type) or event_type is Any:
             raise not_a_class(call, event_type)
         event_type = cast("type[Any]", event_type)
         if issubclass(event_type, type):
@@ -878,11 +883,19 @@ class ReplayEventEmitter(EventEmitter[E]):
             channel.forget()
 
 
-def _is_async(handler: Any) -> bool:
-    """Return whether calling `handler` makes a coroutine."""
-    while isinstance(handler, partial):
-        handler = handler.func
-    return iscoroutinefunction(handler) or iscoroutinefunction(type(handler).__call__)
+def _made_by(handler: Any) -> Literal["", "coroutine", "generator"]:
+    """Return what a call of `handler` makes instead of running its code; "" if it runs it."""
+    while isinstance(handler, (partial, MethodType)):
+        handler = handler.func if isinstance(handler, partial) else handler.__func__
+    if not isinstance(handler, FunctionType) and not inspect.iscoroutinefunction(handler):
+        handler = type(handler).__call__
+    if not isinstance(handler, FunctionType) or hasattr(handler, "_is_coroutine_marker"):
+        # Slow, but it knows those that are marked as coroutine functions, and those of compilers.
+        return "coroutine" if inspect.iscoroutinefunction(handler) else ""
+    flags = handler.__code__.co_flags
+    if flags & _AWAITED:
+        return "coroutine"
+    return "generator" if flags & _ITERATED else ""
 
 
 def _mailbox(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_origin
+
+_repr = reprlib.Repr()
+_repr.maxother = 100  # an event in full, and the name of a coroutine
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def name_of(thing: object) -> str:
 def shown(thing: object) -> str:
     """Show a value in a message, whatever its `__repr__` does."""
     try:
-        return reprlib.repr(thing)
+        return _repr.repr(thing)
     except Exception:  # it goes by the name of the class, which may be that of a built-in one
         return object.__repr__(thing)
 
@@ -137,11 +141,22 @@ def report_unraisable(error: BaseException) -> None:
     del unraisable
 
 
-def not_a_class(call: str, value: object) -> TypeError:
-    return TypeError(
-        f"{call}: the event type must be a class, not {shown(value)}; "
-        "pass the class whose instances are emitted"
-    )
+def not_a_class(call: str, value: Any) -> TypeError:
+    said = f"{call}: the event type must be a class, not {shown(value)}"
+    name, origin, module = call.removesuffix("()"), get_origin(value), type(value).__module__
+    way = "pass the class whose instances are emitted"
+    if isinstance(value, (tuple, list, set, frozenset)) or origin in (Union, UnionType):
+        each = "pass each class as an argument of its own"
+        way = each if name in ("stream", "follow") else f"call {call} for each class"
+    elif isinstance(origin, type) and origin.__module__ != "typing":
+        way = f"pass {origin.__qualname__}, the class of its instances at run time"
+    elif module not in ("types", "typing", "typing_extensions"):  # where a TypeVar is from, say
+        if callable(value) and name in ("on", "once", "off"):
+            decorated = "" if name == "off" else f" or @emitter.{name}(Event)"
+            way = f"pass the class first, as in {name}(Event, handler){decorated}"
+        elif module != "builtins":
+            way = f"pass its class, {type(value).__qualname__}"
+    return TypeError(f"{said}; {way}")
 
 
 def metaclass_as_event_type(call: str, event_type: type) -> TypeError:
@@ -166,17 +181,30 @@ def class_as_event(call: str, event: type) -> TypeError:
     )
 
 
-def not_callable(call: str, event_type: type, handler: object) -> TypeError:
+def not_a_handler(call: str, event_type: type, handler: object, made: str = "") -> TypeError:
+    kind = event_type.__qualname__
+    way = f"pass the function itself, not a call of it, as in {call}({kind}, handler)"
+    if made:
+        way = f"write one without `yield`, or iterate over stream({kind})"
     return TypeError(
-        f"{call}({event_type.__qualname__}, {shown(handler)}): the handler must be "
-        "callable with one argument, the event"
+        f"{call}({kind}, {_given(handler, made)}): the handler must be callable with one "
+        f"argument, the event{_unlike(made)}; {way}"
     )
 
 
-def not_an_error_handler(value: object) -> TypeError:
+def not_an_error_handler(value: object, made: str) -> TypeError:
     return TypeError(
-        f"on_error={shown(value)}: must be None or callable with one argument, the failure"
+        f"on_error={_given(value, made)}: must be None or a plain function of one argument, the "
+        f"failure{_unlike(made)}"
     )
+
+
+def _given(function: object, made: str) -> str:
+    return name_of(function) if made else shown(function)
+
+
+def _unlike(made: str) -> str:
+    return f"; this is a {made} function, and calling it runs none of its code" if made else ""
 
 
 def no_loop(call: str, event_type: type, handler: object) -> RuntimeError:
@@ -214,17 +242,10 @@ def dropped_call(event_type: type, handler: object) -> RuntimeError:
     )
 
 
-def coroutine_error_handler(value: object) -> TypeError:
+def not_a_predicate(event_type: type, where: object, made: str) -> TypeError:
     return TypeError(
-        f"on_error={name_of(value)} is a coroutine function, which nobody would await; pass a "
-        "plain function, one that starts a task say"
-    )
-
-
-def not_a_predicate(event_type: type, where: object) -> TypeError:
-    return TypeError(
-        f"expect({event_type.__qualname__}, where={shown(where)}): must be None or a plain "
-        "function of the event that returns whether it is the one"
+        f"expect({event_type.__qualname__}, where={_given(where, made)}): must be None or a plain "
+        f"function of the event that returns whether it is the one{_unlike(made)}"
     )
 
 
@@ -265,8 +286,13 @@ def read_while_interrupting() -> RuntimeError:
 
 
 def not_a_subscription(call: str, value: object) -> TypeError:
-    also = " or an event type and a handler" if call == "off()" else ""
-    return TypeError(f"{call} takes the subscription that on() returned{also}, not {shown(value)}")
+    also = way = ""
+    if call == "off()":
+        also = ", or an event type and a handler as in off(Event, handler)"
+        if isinstance(value, type):
+            way = f"; to remove every listener, call remove_all_listeners({value.__qualname__})"
+    said = f"{call} takes the subscription that on() returned{also}, not {shown(value)}"
+    return TypeError(f"{said}{way}")
 
 
 def foreign_subscription(call: str, subscription: object) -> ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import inspect
 import os
 import selectors
 import subprocess
@@ -16,7 +17,9 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
+from types import MethodType, coroutine
 from typing import Any, Protocol, TypeVar, TypeVarTuple
+from unittest.mock import AsyncMock
 
 import pytest
 from support import PATIENCE, Crew, Ping, Pong, Stop, assert_idle, channel_of, until
@@ -261,6 +264,37 @@ def partial_of_object(calls: Calls) -> Callable[[object], object]:
     return partial(calls)
 
 
+def bound_partial(calls: Calls) -> Callable[[object], object]:
+    """Return a partial bound to an object, as a method is."""
+
+    async def handler(_calls: Calls, event: object) -> None:
+        await calls.bound(event)
+
+    return MethodType(partial(handler), calls)
+
+
+def generator_based(calls: Calls) -> Callable[[object], object]:
+    """Return a coroutine function in the form of a generator."""
+
+    @coroutine
+    def handler(event: object) -> Generator[Any, Any, None]:
+        yield from calls.bound(event).__await__()
+
+    return handler
+
+
+def async_mock(calls: Calls) -> Callable[[object], object]:
+    """Return what tests of users put in the place of a coroutine function."""
+    return AsyncMock(side_effect=calls.bound)
+
+
+def marked_as_one(calls: Calls) -> Callable[[object], object]:
+    """Return a plain function that is marked as a coroutine function, as a decorator makes it."""
+    mark: Callable[[Callable[[object], object]], Callable[[object], object]]
+    mark = getattr(inspect, "markcoroutinefunction")  # noqa: B009 - it came with Python 3.12
+    return mark(lambda event: calls.bound(event))  # noqa: PLW0108 - a plain function
+
+
 async_kinds = pytest.mark.parametrize(
     "make",
     [
@@ -270,6 +304,13 @@ async_kinds = pytest.mark.parametrize(
         partial_of_one,
         partial_of_partial,
         partial_of_object,
+        bound_partial,
+        generator_based,
+        async_mock,
+        pytest.param(
+            marked_as_one,
+            marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="came with Python 3.12"),
+        ),
     ],
 )
 Make = Callable[[Calls], Callable[[object], object]]

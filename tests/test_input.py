@@ -1,15 +1,20 @@
-"""Bad input is refused at the call that is wrong: section 5, each message in full."""
+"""Bad input is refused at every call it may be given to, and changes nothing: section 5.
+
+What the messages say is tested in test_messages.py.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from asyncio import new_event_loop
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from enum import EnumMeta
 from functools import partial
 from typing import Any
 
 import pytest
-from support import Ping, Pong, assert_idle
+from support import Ping, Pong
 
 from eventemitter import EventEmitter, ReplayEventEmitter
 
@@ -19,11 +24,6 @@ Kind = type[EventEmitter[Any]]
 
 def ignore(_: object) -> None:
     """Do nothing."""
-
-
-def raises(kind: type[Exception], message: str) -> pytest.RaisesExc[Exception]:
-    """Expect exactly this message."""
-    return pytest.raises(kind, match=f"^{re.escape(message)}$")
 
 
 CALLS: list[tuple[str, Callable[[Any, Any], object]]] = [
@@ -44,53 +44,28 @@ REPLAY_CALLS: list[tuple[str, Callable[[Any, Any], object]]] = [
     ("latest()", lambda emitter, which: emitter.latest(which)),
     ("forget()", lambda emitter, which: emitter.forget(which)),
 ]
-NO_CLASSES = [
-    ("connected", "'connected'"),
-    (42, "42"),
-    (Ping(1), "Ping(number=1)"),
-    (list[int], "list[int]"),
-    (Ping | Pong, "support.Ping | support.Pong"),
-    ("a" * 100, "'aaaaaaaaaaaa...aaaaaaaaaaaaa'"),
-]
+NO_CLASSES = ["connected", 42, Ping(1), list[int], Ping | Pong, (Ping, Pong), Any]
 
 
-@pytest.mark.parametrize(("value", "shown"), NO_CLASSES)
+@pytest.mark.parametrize("value", NO_CLASSES, ids=repr)
 @pytest.mark.parametrize(("name", "call"), CALLS)
 def test_an_event_type_must_be_a_class(
-    emitter: Emitter, name: str, call: Callable[[Any, Any], object], value: object, shown: str
+    emitter: Emitter, name: str, call: Callable[[Any, Any], object], value: object
 ) -> None:
     """Section 5: at every call that takes one; nothing is registered."""
-    with raises(
-        TypeError,
-        f"{name}: the event type must be a class, not {shown}; "
-        "pass the class whose instances are emitted",
-    ):
+    with pytest.raises(TypeError, match=f"^{re.escape(name)}: the event type must be a class"):
         call(emitter, value)
     assert emitter.event_types() == ()
 
 
-@pytest.mark.parametrize(("value", "shown"), NO_CLASSES)
+@pytest.mark.parametrize("value", NO_CLASSES, ids=repr)
 @pytest.mark.parametrize(("name", "call"), REPLAY_CALLS)
 def test_an_event_type_must_be_a_class_for_replay_too(
-    name: str, call: Callable[[Any, Any], object], value: object, shown: str
+    name: str, call: Callable[[Any, Any], object], value: object
 ) -> None:
     """Section 5: at the calls that only a ReplayEventEmitter has."""
-    with raises(
-        TypeError,
-        f"{name}: the event type must be a class, not {shown}; "
-        "pass the class whose instances are emitted",
-    ):
+    with pytest.raises(TypeError, match=f"^{re.escape(name)}: the event type must be a class"):
         call(ReplayEventEmitter(), value)
-
-
-def test_none_is_no_event_type(emitter: Emitter) -> None:
-    """Section 5: it means all types only where that is offered."""
-    with raises(
-        TypeError,
-        "on(): the event type must be a class, not None; "
-        "pass the class whose instances are emitted",
-    ):
-        emitter.on(None, ignore)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("metaclass", [type, EnumMeta])
@@ -99,37 +74,22 @@ def test_a_class_of_classes_is_no_event_type(
     emitter: Emitter, name: str, call: Callable[[Any, Any], object], metaclass: type
 ) -> None:
     """Section 5: its instances are classes, and emit() refuses those."""
-    with raises(
-        TypeError,
-        f"{name}: {metaclass.__name__} is a class of classes, and a class is never an event; "
-        "pass the class whose instances are emitted",
-    ):
+    with pytest.raises(TypeError, match=f"^{re.escape(name)}: .* is a class of classes"):
         call(emitter, metaclass)
 
 
-@pytest.mark.parametrize(
-    ("handler", "shown"), [(None, "None"), (42, "42"), ("handle", "'handle'"), ([], "[]")]
-)
+@pytest.mark.parametrize("handler", [None, 42, "handle", []])
 @pytest.mark.parametrize("name", ["on", "once", "off"])
-def test_a_handler_must_be_callable(
-    emitter: Emitter, name: str, handler: object, shown: str
-) -> None:
+def test_a_handler_must_be_callable(emitter: Emitter, name: str, handler: object) -> None:
     """Section 5: None is no handler; nothing is registered."""
-    with raises(
-        TypeError,
-        f"{name}(Ping, {shown}): the handler must be callable with one argument, the event",
-    ):
+    with pytest.raises(TypeError, match="the handler must be callable"):
         getattr(emitter, name)(Ping, handler)
     assert emitter.event_types() == ()
 
 
-@pytest.mark.parametrize("name", ["on", "once"])
-def test_what_is_decorated_must_be_callable(emitter: Emitter, name: str) -> None:
-    """Section 5: the decorator says so as the call does."""
-    with raises(
-        TypeError, f"{name}(Ping, None): the handler must be callable with one argument, the event"
-    ):
-        getattr(emitter, name)(Ping)(None)
+def generate(event: object) -> Generator[object]:
+    """Make a generator."""
+    yield event
 
 
 async def coroutine_handler(_: object) -> None:
@@ -147,29 +107,21 @@ class AsyncHandler:
         """Do nothing, on a loop."""
 
 
-@pytest.mark.parametrize("name", ["on", "once"])
-@pytest.mark.parametrize(
-    ("handler", "shown"),
-    [
-        (coroutine_handler, "coroutine_handler"),
-        (AsyncHandler(), "AsyncHandler()"),
-        (partial(coroutine_handler), None),
-        (partial(partial(AsyncHandler()), 1), None),
-    ],
-)
-def test_a_coroutine_function_without_a_loop_is_refused(
-    emitter: Emitter, name: str, handler: object, shown: str | None
-) -> None:
-    """Section 5: rather than never awaited, in silence."""
-    with pytest.raises(RuntimeError) as caught:
-        getattr(emitter, name)(Ping, handler)
-    if shown is not None:
-        assert str(caught.value) == (
-            f"{name}(Ping, {shown}): the handler is a coroutine function, and no event loop is "
-            "running to run it on; register it in a coroutine, or pass the loop, as in "
-            "loop=asyncio.get_running_loop()"
-        )
+def test_a_generator_function_is_refused_with_a_loop_too(emitter: Emitter) -> None:
+    """Section 5: a loop could not run one either."""
+    loop = new_event_loop()
+    with pytest.raises(TypeError, match="this is a generator function"):
+        emitter.on(Ping, generate, loop=loop)
+    loop.close()
     assert emitter.event_types() == ()
+
+
+def test_a_function_that_returns_a_generator_is_a_handler(emitter: Emitter) -> None:
+    """Section 5: its own code does run, as that of a decorator such as `contextmanager` does."""
+    emitter.on(Ping, contextmanager(generate))
+    emitter.on(Ping, lambda event: generate(event))  # noqa: PLW0108 - what is tested
+    emitter.emit(Ping())
+    assert emitter.listener_count(Ping) == 2
 
 
 @pytest.mark.parametrize("name", ["emit", "emit_nowait"])
@@ -180,39 +132,18 @@ def test_emit_asks_for_an_instance_when_given_the_class(
     """Section 5: the parentheses that are easily forgotten."""
     if listening:
         emitter.on(Ping, ignore)
-    with raises(
-        TypeError, f"{name}(Ping) was given the class; pass an instance, as in {name}(Ping(...))"
-    ):
+    with pytest.raises(TypeError, match="pass an instance"):
         getattr(emitter, name)(Ping)
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(42, "42"), (None, "None"), (ignore, None), (Ping, "<class 'support.Ping'>")],
-)
-def test_off_takes_a_subscription_or_a_type_and_a_handler(
-    emitter: Emitter, value: Any, shown: str | None
-) -> None:
-    """Section 5: also where the handler was forgotten, which must not remove all."""
+@pytest.mark.parametrize("value", [42, None, ignore, Ping])
+@pytest.mark.parametrize("name", ["off", "off_and_wait"])
+def test_what_is_no_subscription_removes_nothing(emitter: Emitter, name: str, value: Any) -> None:
+    """Section 5: an event type without a handler must not remove all, nor the other way round."""
     subscription = emitter.on(Ping, ignore)
-    with pytest.raises(TypeError) as caught:
-        emitter.off(value)
-    if shown is not None:
-        assert str(caught.value) == (
-            "off() takes the subscription that on() returned or an event type and a handler, "
-            f"not {shown}"
-        )
+    with pytest.raises(TypeError, match=r"takes the subscription that on\(\) returned"):
+        getattr(emitter, name)(value)
     assert subscription.active
-
-
-@pytest.mark.parametrize("value", [42, None, Ping])
-def test_off_and_wait_takes_a_subscription(emitter: Emitter, value: Any) -> None:
-    """Section 5: as off() does."""
-    with raises(
-        TypeError,
-        f"off_and_wait() takes the subscription that on() returned, not {value!r}",
-    ):
-        emitter.off_and_wait(value)
 
 
 @pytest.mark.parametrize("name", ["off", "off_and_wait"])
@@ -224,11 +155,7 @@ def test_the_subscription_of_another_emitter_is_refused(
     emitter, other = kind(), kind()
     own = emitter.on(Ping, ignore) if used else None
     foreign = other.on(Ping, ignore)
-    with raises(
-        ValueError,
-        f"{name}() was given <Subscription to Ping: calls ignore>, which belongs to another "
-        "emitter; call its own off() or ask the emitter that made it",
-    ):
+    with pytest.raises(ValueError, match="which belongs to another emitter"):
         getattr(emitter, name)(foreign)
     assert foreign.active
     assert own is None or own.active
@@ -238,42 +165,8 @@ def test_the_ended_subscription_of_another_emitter_is_refused_too(kind: Kind) ->
     """Section 5: the mistake is the same."""
     foreign = kind().on(Ping, ignore)
     foreign.off()
-    with raises(
-        ValueError,
-        "off() was given <Subscription to Ping: inactive>, which belongs to another emitter; "
-        "call its own off() or ask the emitter that made it",
-    ):
+    with pytest.raises(ValueError, match="which belongs to another emitter"):
         kind().off(foreign)
-
-
-@pytest.mark.parametrize(
-    ("timeout", "error", "shown"),
-    [
-        ("soon", TypeError, "'soon'"),
-        ([], TypeError, "[]"),
-        (1j, TypeError, "1j"),
-        (float("nan"), ValueError, "nan"),
-    ],
-)
-@pytest.mark.parametrize("name", ["off_and_wait", "remove_all", "subscription"])
-def test_a_timeout_must_be_none_or_a_number(
-    emitter: Emitter, name: str, timeout: Any, error: type[Exception], shown: str
-) -> None:
-    """Section 5: refused before anything is removed."""
-    subscription = emitter.on(Ping, ignore)
-    with raises(
-        error,
-        f"timeout must be None or a number of seconds, 0 meaning do not wait, not {shown}",
-    ):
-        match name:
-            case "off_and_wait":
-                emitter.off_and_wait(subscription, timeout)
-            case "remove_all":
-                emitter.remove_all_listeners_and_wait(Ping, timeout)
-            case _:
-                subscription.off_and_wait(timeout)
-    assert subscription.active
-    assert_idle(emitter)
 
 
 @pytest.mark.parametrize(
@@ -286,12 +179,10 @@ def test_any_number_is_a_timeout(emitter: Emitter, timeout: float) -> None:
     assert emitter.remove_all_listeners_and_wait(Ping, timeout) is True
 
 
-@pytest.mark.parametrize(("value", "shown"), [(42, "42"), ("log", "'log'"), (False, "False")])
-def test_on_error_must_be_callable(kind: Kind, value: Any, shown: str) -> None:
+@pytest.mark.parametrize("value", [42, "log", False])
+def test_on_error_must_be_callable(kind: Kind, value: Any) -> None:
     """Section 5: it would be found out when a handler fails, which is too late."""
-    with raises(
-        TypeError, f"on_error={shown}: must be None or callable with one argument, the failure"
-    ):
+    with pytest.raises(TypeError, match=r"^on_error=.*: must be None or a plain function"):
         kind(on_error=value)
     assert kind(on_error=None).event_types() == ()
 
@@ -311,12 +202,6 @@ class ReplayLink(ReplayEventEmitter[Ping | Pong]):
     """Declares two event types and replays."""
 
 
-UNDECLARED = (
-    "{} declares Ping | Pong, not int; add it to the parameter of its base class, "
-    "as in EventEmitter[Ping | Pong | int]"
-)
-
-
 @pytest.mark.parametrize("cls", [Link, ReplayLink])
 @pytest.mark.parametrize(("_", "call"), CALLS)
 def test_an_undeclared_event_type_is_refused(
@@ -324,7 +209,7 @@ def test_an_undeclared_event_type_is_refused(
 ) -> None:
     """Section 5: by a TypeError that names what is declared."""
     emitter = cls()
-    with raises(TypeError, UNDECLARED.format(cls.__name__)):
+    with pytest.raises(TypeError, match=f"^{cls.__name__} declares Ping [|] Pong, not int;"):
         call(emitter, int)
     assert emitter.event_types() == ()
 
@@ -332,7 +217,7 @@ def test_an_undeclared_event_type_is_refused(
 @pytest.mark.parametrize(("_", "call"), REPLAY_CALLS)
 def test_an_undeclared_event_type_has_no_latest(_: str, call: Callable[[Any, Any], object]) -> None:
     """Section 5: as for on()."""
-    with raises(TypeError, UNDECLARED.format("ReplayLink")):
+    with pytest.raises(TypeError, match=r"^ReplayLink declares Ping [|] Pong, not int;"):
         call(ReplayLink(), int)
 
 
@@ -340,12 +225,12 @@ def test_an_undeclared_event_type_has_no_latest(_: str, call: Callable[[Any, Any
 @pytest.mark.parametrize("name", ["emit", "emit_nowait"])
 def test_an_undeclared_event_is_refused(cls: Kind, name: str) -> None:
     """Section 5: also where nobody listens."""
-    with raises(TypeError, UNDECLARED.format(cls.__name__)):
+    with pytest.raises(TypeError, match=f"^{cls.__name__} declares Ping [|] Pong, not int;"):
         getattr(cls(), name)(42)
 
 
 @pytest.mark.parametrize("on_error", [coroutine_handler, AsyncHandler(), partial(AsyncHandler())])
 def test_on_error_must_not_be_a_coroutine_function(kind: type[Emitter], on_error: Any) -> None:
     """Section 5: nobody would await it."""
-    with pytest.raises(TypeError, match=r"on_error=.* is a coroutine function.*pass a plain"):
+    with pytest.raises(TypeError, match=r"a plain function.* is a coroutine function"):
         kind(on_error=on_error)
