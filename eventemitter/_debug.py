@@ -20,7 +20,7 @@ from ._errors import name_of, report_unraisable
 from ._listener import Handler, Listener, Relay
 from ._locks import proved
 from ._sections import Doing, ThreadState
-from ._turns import HandlerWait, TurnWait
+from ._turns import HandlerWait, Strand, TurnWait
 
 if TYPE_CHECKING:
     from ._channel import Channel  # which imports this
@@ -91,4 +91,6 @@ def named(listener: Listener, handler: Handler | None = None) -> str:
 
 def _name(doing: Doing | None) -> str:
     names = {each.ident: repr(each.name) for each in threading.enumerate()}
-    return "another thread" if doing is None else names.get(doing.thread.ident, "another thread")
+    # For a handler on a loop, the thread that called it: the wait graph may know it by another.
+    known = doing.known if isinstance(doing, Strand) else doing and doing.thread
+    return names.get(known and known.ident, "another thread")

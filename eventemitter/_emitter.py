@@ -99,7 +99,6 @@ class EventEmitter(Generic[E]):
     Raises:
         TypeError: `on_error` is not callable, or is a coroutine or generator function.
 
-
     Example:
         >>> class Up:
         ...     pass
