@@ -366,7 +366,9 @@ class EventEmitter(Generic[E]):
                 in_any_case(channel.withdraw, listener)
             raise
 
-    def follow(self, source: EventEmitter[Any], *event_types: type[E]) -> Subscription[E]:
+    def follow(
+        self: EventEmitter[T], source: EventEmitter[Any], *event_types: type[T]
+    ) -> Subscription[T]:
         """Emit here whatever `source` emits of these types, in the thread that emits there.
 
         What this emitter's handlers raise, the emit of `source` raises (G11). Where emitters follow
@@ -396,7 +398,7 @@ class EventEmitter(Generic[E]):
             parts.append((channel, new_listener(forward, once=False)))
         try:
             add_together(parts)
-            return Subscription[E](*parts)
+            return Subscription[T](*parts)
         except BaseException:
             for channel, listener in parts:
                 in_any_case(channel.withdraw, listener)

@@ -31,7 +31,7 @@ class Wish(Relay):
     __slots__ = ("end", "expectation", "gates", "subscription", "where")
 
     def __init__(self, where: Callable[[Any], object] | None) -> None:
-        self.where = where
+        self.where: Callable[[Any], object] | None = where
         self.expectation: Expectation[Any] | None = None
         """None once it is done: it holds this."""
         self.end: Callable[[str, object], bool] | None = None
