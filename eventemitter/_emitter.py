@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, SupportsIndex, TypeVar, cast, overload
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar as DefaultTypeVar
@@ -87,7 +87,7 @@ class EventEmitter(Generic[E]):
     # gets its own dictionary of channels when it first needs one: __init__ may never run.
     _eventemitter_channels = Channels()
     _eventemitter_replays = False
-    _eventemitter_declared: tuple[type | None, frozenset[type] | None] = (None, None)
+    _eventemitter_declared: ClassVar[tuple[type | None, frozenset[type] | None]] = (None, None)
     """A class, as the next may inherit this from it, and the event types it declares; None: any."""
     _eventemitter_on_error: Callable[[HandlerFailure], object] | None = None
 

@@ -46,8 +46,10 @@ class Doing(Protocol):
 class Wait(Protocol):
     """One wait of one thread, as the wait graph sees it."""
 
-    level: int
-    """The thread's clock when the wait began."""
+    @property
+    def level(self) -> int:
+        """The thread's clock when the wait began."""
+        ...
 
     def blockers(self) -> list[Doing]: ...
 
