@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -88,29 +87,6 @@ def test_the_methods_are_exactly_those_of_the_contract(name: str) -> None:
 def test_the_package_is_marked_as_typed() -> None:
     """Section 2: type checkers read its annotations."""
     assert (Path(inspect.getfile(eventemitter)).parent / "py.typed").is_file()
-
-
-TYPING = Path(__file__).parent / "typing"
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        "accepted.py",
-        pytest.param(
-            "python_3_12.py",
-            marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="its syntax is newer"),
-        ),
-    ],
-)
-def test_the_typed_usage_runs_too(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Habit 12: what type checkers accept there works."""
-    monkeypatch.syspath_prepend(TYPING)
-    names = runpy.run_path(str(TYPING / file))
-    accepted = [names[name] for name in names if name.startswith("accepts_")]
-    assert len(accepted) > 1
-    for each in accepted:
-        each()
 
 
 class NoLock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from emitters import Changed, Connected, Disconnected, Stranger  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+from emitters import Changed, Connected, Disconnected, Stranger
 
 from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
 
@@ -30,19 +30,19 @@ class Topic[T](EventEmitter[T]):
 def accepts_a_type_statement() -> None:
     """It declares what the union behind it does."""
     link, bus = Link(), Bus()
-    assert_type(link.on(Connected, lambda event: event.peer), Subscription[Connected])  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType, reportUnknownMemberType]
-    assert_type(link.latest(Disconnected), Disconnected | None)  # pyright: ignore[reportUnknownArgumentType]
-    link.emit(Connected("a"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    bus.emit(Connected("a"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    bus.emit(Changed(42))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    assert_type(link.on(Connected, lambda event: event.peer), Subscription[Connected])
+    assert_type(link.latest(Disconnected), Disconnected | None)
+    link.emit(Connected("a"))
+    bus.emit(Connected("a"))
+    bus.emit(Changed(42))
     union: EventEmitter[Connected | Disconnected] = bus
-    union.emit(Disconnected(graceful=True))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    union.emit(Disconnected(graceful=True))
 
-    def tell(emitter: EventEmitter[Events], event: Events) -> None:  # pyright: ignore[reportUnknownParameterType]
-        emitter.emit(event)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    def tell(emitter: EventEmitter[Events], event: Events) -> None:
+        emitter.emit(event)
 
-    tell(link, Connected("a"))  # pyright: ignore[reportUnknownArgumentType]
-    tell(bus, Disconnected(graceful=True))  # pyright: ignore[reportUnknownArgumentType]
+    tell(link, Connected("a"))
+    tell(bus, Disconnected(graceful=True))
 
 
 def accepts_type_parameters() -> None:
@@ -52,15 +52,15 @@ def accepts_type_parameters() -> None:
         del event_type
         return Topic[T]()
 
-    topic = topic_of(Connected)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    topic = topic_of(Connected)
     assert_type(topic, Topic[Connected])
-    topic.emit(Connected("a"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    assert_type(topic.once(Connected, lambda event: event.peer), Subscription[Connected])  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType, reportUnknownMemberType]
+    topic.emit(Connected("a"))
+    assert_type(topic.once(Connected, lambda event: event.peer), Subscription[Connected])
 
 
 def rejects_an_event_that_is_not_in_the_alias(link: Link, bus: Bus) -> None:
     """`emit()` of an event that the alias does not name."""
-    link.emit(Stranger())  # type: ignore[arg-type]  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
-    bus.emit(Stranger())  # type: ignore[arg-type]  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
-    bus.emit(Changed("x"))  # type: ignore[arg-type]  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
-    Topic[Connected]().emit(Stranger())  # type: ignore[arg-type]  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
+    link.emit(Stranger())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
+    bus.emit(Stranger())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
+    bus.emit(Changed("x"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
+    Topic[Connected]().emit(Stranger())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]  # pyrefly: ignore[bad-argument-type]
