@@ -28,7 +28,7 @@ CHECKERS = {"mypy": "type", "pyright": "pyright", "ty": "ty", "pyrefly": "pyrefl
 )
 def test_what_type_checkers_accept_works(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Habit 12: each function of real usage runs."""
-    monkeypatch.syspath_prepend(TYPING)
+    monkeypatch.setattr(sys, "path", [str(TYPING), *sys.path])
     usage = vars(import_module(name))
     accepted = [usage[each] for each in usage if each.startswith("accepts_")]
     assert len(accepted) > 1
@@ -36,11 +36,8 @@ def test_what_type_checkers_accept_works(name: str, monkeypatch: pytest.MonkeyPa
         each()
 
 
-def wrong_lines(file: str) -> dict[str, list[set[str]]]:
-    """Return by what the functions of `file` show: for each wrong line, which checkers see it.
-
-    Wrong is what stands in the body of a function, but for what it defines first.
-    """
+def ignores_in(file: str) -> dict[str, list[set[str]]]:
+    """Return by its docstring, for each function in `file`, who has an ignore on its lines."""
     source = (TYPING / file).read_text(encoding="utf-8")
     lines = source.splitlines()
     shown: dict[str, list[set[str]]] = {}
@@ -56,7 +53,7 @@ def wrong_lines(file: str) -> dict[str, list[set[str]]]:
 
 def test_every_function_of_rejected_lines_holds_one() -> None:
     """And each of its ignores is for all four: what one of them accepts belongs to the gaps."""
-    for what, ignores in wrong_lines("rejected.py").items():
+    for what, ignores in ignores_in("rejected.py").items():
         assert any(ignores), what
         assert {frozenset(each) for each in ignores if each} == {frozenset(CHECKERS.values())}
 
@@ -67,7 +64,7 @@ def test_the_readme_tells_what_each_type_checker_sees() -> None:
     seen = {
         what: set[str]().union(*ignores)
         for file in ("rejected.py", "gaps.py")
-        for what, ignores in wrong_lines(file).items()
+        for what, ignores in ignores_in(file).items()
     }
     readme = README.read_text(encoding="utf-8")
     head = "| " + " | ".join(["what is wrong", *CHECKERS]) + " |\n"
@@ -82,4 +79,4 @@ def test_the_readme_tells_what_each_type_checker_sees() -> None:
             if answer == "error"
         }
     assert told == {what: seen.get(what) for what in told}
-    assert told.keys() >= wrong_lines("gaps.py").keys()
+    assert told.keys() >= ignores_in("gaps.py").keys()
