@@ -92,5 +92,7 @@ def named(listener: Listener, handler: Handler | None = None) -> str:
 def _name(doing: Doing | None) -> str:
     names = {each.ident: repr(each.name) for each in threading.enumerate()}
     # For a handler on a loop, the thread that called it: the wait graph may know it by another.
-    known = doing.known if isinstance(doing, Strand) else doing and doing.thread
-    return names.get(known and known.ident, "another thread")
+    thread = doing.thread if doing is not None else None
+    if isinstance(doing, Strand):
+        thread = doing.known
+    return "another thread" if thread is None else names.get(thread.ident, "another thread")

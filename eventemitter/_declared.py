@@ -38,7 +38,7 @@ def _parameter(base: Any, root: type, names: dict[str, Any]) -> Any:
 
 def _evaluated(parameter: Any, names: dict[str, Any]) -> Any:
     if get_origin(parameter) is Union:
-        return Union[tuple(_evaluated(each, names) for each in get_args(parameter))]  # noqa: UP007
+        return Union[tuple(_evaluated(each, names) for each in get_args(parameter))]  # noqa: UP007  # pyrefly: ignore[invalid-annotation]
     if not isinstance(parameter, ForwardRef):
         return parameter
     try:

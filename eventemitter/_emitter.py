@@ -7,7 +7,17 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsIndex, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    SupportsIndex,
+    TypeVar,
+    cast,
+    overload,
+)
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar as DefaultTypeVar
@@ -112,7 +122,7 @@ class EventEmitter(Generic[E]):
     # gets its own dictionary of channels when it first needs one: __init__ may never run.
     _eventemitter_channels = Channels()
     _eventemitter_replays = False
-    _eventemitter_declared: tuple[type | None, frozenset[type] | None] = (None, None)
+    _eventemitter_declared: ClassVar[tuple[type | None, frozenset[type] | None]] = (None, None)
     """A class, as the next may inherit this from it, and the event types it declares; None: any."""
     _eventemitter_on_error: Callable[[HandlerFailure], object] | None = None
 
@@ -483,7 +493,9 @@ class EventEmitter(Generic[E]):
                 in_any_case(channel.withdraw, listener)
             raise
 
-    def follow(self, source: EventEmitter[Any], *event_types: type[E]) -> Subscription[E]:
+    def follow(
+        self: EventEmitter[T], source: EventEmitter[Any], *event_types: type[T]
+    ) -> Subscription[T]:
         """Emit here whatever `source` emits of these types, in the thread that emits there.
 
         So `ReplayEventEmitter().follow(source, Up)` gives an emitter a replaying face. What this
@@ -524,7 +536,7 @@ class EventEmitter(Generic[E]):
             parts.append((channel, new_listener(forward, once=False)))
         try:
             add_together(parts)
-            return Subscription[E](*parts)
+            return Subscription[T](*parts)
         except BaseException:
             for channel, listener in parts:
                 in_any_case(channel.withdraw, listener)

@@ -33,8 +33,8 @@ class Wish(Relay):
     label = "expectation"
 
     def __init__(self, event_type: type, where: Callable[[Any], object] | None) -> None:
-        self.event_type = event_type
-        self.where = where
+        self.event_type: type = event_type
+        self.where: Callable[[Any], object] | None = where
         self.expectation: Expectation[Any] | None = None
         """None once it is done: it holds this."""
         self.end: Callable[[str, object], bool] | None = None

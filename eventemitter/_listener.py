@@ -26,15 +26,15 @@ class Entry:
         route: frozenset[object] = frozenset(),
         wait: bool = True,
     ) -> None:
-        self.event = event
+        self.event: object = event
         self.snapshot: tuple[Listener, ...] = ()
-        self.receipt = receipt
+        self.receipt: Receipt | None = receipt
         """Who awaits the handlers on event loops."""
-        self.route = route
+        self.route: frozenset[object] = route
         """The channels that it has been followed through."""
-        self.wait = wait
+        self.wait: bool = wait
         """Whether whoever passes it on may wait for another thread."""
-        self.stamp = 0
+        self.stamp: int = 0
         """When it was committed, see `Channel.stamp`; 0 until then."""
 
 

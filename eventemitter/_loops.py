@@ -256,8 +256,8 @@ class Mailbox(Relay):
             run = self._run(channel, token)
             try:
                 self._running = token
-                # Not `context=`, which a task factory may not know.
-                task = self._context.copy().run(self._loop.create_task, run)
+                # Not `context=`, which a task factory may not know. ty cannot see through `run`.
+                task: asyncio.Task[None] = self._context.copy().run(self._loop.create_task, run)  # ty: ignore[invalid-assignment]
             except BaseException:
                 run.close()
                 self._running = None

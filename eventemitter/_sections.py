@@ -46,8 +46,10 @@ class Doing(Protocol):
 class Wait(Protocol):
     """One wait of one thread, as the wait graph sees it."""
 
-    level: int
-    """The thread's clock when the wait began."""
+    @property
+    def level(self) -> int:
+        """The thread's clock when the wait began."""
+        ...
 
     def blockers(self) -> list[Doing]: ...
 
@@ -71,26 +73,26 @@ class ThreadState:
     )
 
     def __init__(self) -> None:
-        self.ident = threading.get_ident()
-        self.inside = False
+        self.ident: int = threading.get_ident()
+        self.inside: bool = False
         """Whether the thread may hold a lock of the package. Only that thread uses this field."""
-        self.inner = waits_lock
+        self.inner: Lock = waits_lock
         """The lock that a section took last besides its mutex. Only that thread uses this field."""
         self.aside: list[Callable[[ThreadState], object]] = []
         """What calls that found the thread inside left to do. Only that thread uses this field."""
         self.rings: list[Callable[[ThreadState], object]] = []
         """Which loops to wake when outside. Only that thread uses this field."""
-        self.catching_up = False
+        self.catching_up: bool = False
         """Whether the thread does what was put aside. Only that thread uses this field."""
         self.litter: list[object] = []
         """What a section let go of. Dropped outside, as that may run finalizers (G6)."""
         self.waits: list[Wait] = []
         """What the thread waits for, outermost first. Guarded by `waits_lock`."""
-        self.clock = 1
+        self.clock: int = 1
         """Counts the waits of the thread. Only that thread uses this field."""
-        self.since = 0
+        self.since: int = 0
         """As the holder of a turn: all waits of the thread keep it from going on."""
-        self.telling = False
+        self.telling: bool = False
         """Whether the thread tells `logging` something, see `_debug`. Only that thread uses it."""
 
     @property

@@ -47,7 +47,7 @@ class Buffer:
         self._mutex = new_lock(Rank.STREAM, "an event stream")
         self._events: deque[tuple[int, Any]] = deque()
         """What has not been read, each event with its stamp (see `Channel.stamp`)."""
-        self.dropped = 0
+        self.dropped: int = 0
         self._opening = True
         """Whether not all event types are registered yet: the buffer is in no order till then."""
         self._closed = False
@@ -157,8 +157,8 @@ class StreamTap(Tap):
     label = "stream"
 
     def __init__(self, buffer: Buffer) -> None:
-        self.buffer = buffer
-        self.stamp = -1
+        self.buffer: Buffer = buffer
+        self.stamp: int = -1
         """Of the event that it took last. Guarded by the mutex of the stream."""
 
     def __call__(self, entry: Entry, /) -> None:

@@ -34,7 +34,7 @@ class Subscription(Generic[T]):
     __slots__ = ("__weakref__", "parts")
 
     def __init__(self, *parts: tuple[Channel, Listener]) -> None:
-        self.parts = parts
+        self.parts: tuple[tuple[Channel, Listener], ...] = parts
 
     @property
     def active(self) -> bool:

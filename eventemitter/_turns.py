@@ -113,14 +113,15 @@ class TurnWait:
 
     __slots__ = ("agent", "gate", "level", "since", "thread", "turn")
 
+    gate: Gate
+    """Made for a place in the line, which most emits never take."""
+
     def __init__(self, thread: ThreadState, turn: Turn, agent: ThreadState | Strand) -> None:
         self.thread = thread
         self.turn = turn
         self.agent = agent
         """Who is held up."""
         self.since = self.level = thread.clock
-        self.gate: Gate
-        """Made for a place in the line, which most emits never take."""
 
     @property
     def taken(self) -> ThreadState | TurnWait:

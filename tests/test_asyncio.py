@@ -1255,7 +1255,7 @@ def test_what_a_closed_loop_left_undone_is_reported(
     loop.close()
     assert emitter.listener_count(Ping) == 0
     if handled:
-        assert [failure.event.number for failure in failures] == [1, 2]  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+        assert [failure.event.number for failure in failures] == [1, 2]  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         assert {failure.handler for failure in failures} == {ignore_async}
         assert reports == []
     else:
