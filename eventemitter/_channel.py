@@ -18,7 +18,7 @@ from collections import deque
 from functools import partial
 from logging import DEBUG
 from time import monotonic, perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ._debug import came, handed_over, log, named, opens_soon, tell
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
@@ -185,7 +185,7 @@ class Channel(Turn):
                     in_any_case(self.abandon, me, None if plain is None else me, errors or [])
                     raise
                 errors = self.errors
-                self._deliver_rest(me, event, plain, call, error)
+                self._deliver_rest(me, event, plain, cast("Handler", call), error)
             except BaseException:
                 in_any_case(self.abandon, me, None if plain is None else me, errors or [])
                 raise
@@ -541,7 +541,7 @@ class Channel(Turn):
                 self.replay(listener, me)
         except BaseException:
             replay = listener.replay
-            if not put_aside or replay is None or replay.begun:
+            if not put_aside or (replay is not None and replay.begun):
                 in_any_case(self.withdraw, listener)
             # Else its `on()` has returned, nobody has been told anything, and it is done again.
             raise
