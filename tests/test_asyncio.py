@@ -3263,3 +3263,227 @@ def test_generator_exit_of_a_handler_is_reported(run: Run) -> None:
 
     run(main())
     assert [type(each) for each in reports] == [GeneratorExit]
+
+
+@pytest.mark.parametrize("on_its_loop", [False, True])
+def test_wait_for_a_call_knows_the_thread_that_its_loop_has_moved_to(
+    new_loop: LoopFactory, crew: Crew, *, on_its_loop: bool
+) -> None:
+    """G9, G10: it is refused on the loop that has to finish the call, and nowhere else.
+
+    1. A handler is called in this thread, and waits. 2. Its loop goes on in another thread.
+    """
+    emitter = EventEmitter[Ping]()
+    loop = new_loop()
+    latch = Latch()
+    subscription = emitter.on(Ping, latch, loop=loop)
+    emitter.emit(Ping(1))
+    loop.run_until_complete(latch.reached.wait())
+    running = crew.run(loop.run_forever)
+    until(loop.is_running)
+    if on_its_loop:
+        over: Future[bool] = Future()
+        loop.call_soon_threadsafe(lambda: over.set_result(subscription.off_and_wait()))
+        assert not over.result(PATIENCE)
+        loop.call_soon_threadsafe(latch.open.set)
+    else:
+        waiting = crew.run(subscription.off_and_wait)
+        until(lambda: channel_of(emitter, Ping).watches or waiting.done())
+        loop.call_soon_threadsafe(latch.open.set)
+        assert waiting.result(PATIENCE)
+        assert subscription.off_and_wait()
+    loop.call_soon_threadsafe(loop.stop)
+    running.result(PATIENCE)
+    loop.run_until_complete(rounds())
+    loop.close()
+    assert_idle(emitter)
+
+
+def test_thread_that_its_loop_came_from_may_wait_for_a_call(
+    new_loop: LoopFactory, crew: Crew
+) -> None:
+    """G9: once the loop runs elsewhere, the call goes on without it."""
+    emitter = EventEmitter[Ping]()
+    loop = new_loop()
+    latch = Latch()
+    subscription = emitter.on(Ping, latch, loop=loop)
+    emitter.emit(Ping(1))
+    loop.run_until_complete(latch.reached.wait())
+    running = crew.run(loop.run_forever)
+    until(loop.is_running)
+
+    def let_go() -> None:
+        until(lambda: channel_of(emitter, Ping).watches)
+        loop.call_soon_threadsafe(latch.open.set)
+
+    crew.run(let_go)
+    assert subscription.off_and_wait()
+    loop.call_soon_threadsafe(loop.stop)
+    running.result(PATIENCE)
+    loop.run_until_complete(rounds())
+    loop.close()
+
+
+def test_emit_async_goes_on_in_the_thread_that_its_loop_has_moved_to(
+    new_loop: LoopFactory, crew: Crew
+) -> None:
+    """G4: there, too, an emit in a handler of the same type is queued.
+
+    1. Another thread delivers. 2. A task waits for its turn. 3. Its loop goes on in a third thread,
+    which delivers its event; a handler emits.
+    """
+    emitter = EventEmitter[Ping]()
+    loop = new_loop()
+    stop, heard = held_turn(crew, emitter)
+    emitter.on(Ping, lambda event: emitter.emit(Ping(9)) if event.number == 1 else None)
+
+    async def begin() -> asyncio.Task[None]:
+        task = asyncio.create_task(emitter.emit_async(Ping(1)))
+        await reach(partial(in_line, channel_of(emitter, Ping), 1))
+        return task
+
+    task = loop.run_until_complete(begin())
+    running = crew.run(loop.run_until_complete, task)
+    stop.go()
+    running.result(PATIENCE)
+    loop.close()
+    assert heard == [Ping(0), Ping(1), Ping(9)]
+    assert_idle(emitter)
+
+
+def test_emit_async_awaits_the_handlers_of_a_follower_that_is_busy(run: Run, crew: Crew) -> None:
+    """G5: also where the thread that delivers there is left to tell them.
+
+    1. Another thread delivers on the follower. 2. The source emits. 3. The other thread goes on.
+    """
+    source, follower = EventEmitter[Ping](), EventEmitter[Ping]()
+    stop, heard = held_turn(crew, follower)
+    follower.follow(source, Ping)
+
+    async def main() -> None:
+        task = asyncio.create_task(source.emit_async(Ping(1)))
+        await reach(lambda: channel_of(follower, Ping).queue)
+        await rounds()
+        assert not task.done()
+        stop.go()
+        await task
+        assert heard == [Ping(0), Ping(1)]
+
+    run(main())
+    crew.join()
+    assert_idle(follower)
+
+
+def test_emit_async_does_not_await_a_replay_that_has_ended_its_thread(run: Run, crew: Crew) -> None:
+    """G10: what raises SystemExit there is over.
+
+    1. A follower is replayed to in another thread. 2. The source emits. 3. The replay goes on to
+    that event, and ends its thread.
+    """
+    source, follower = ReplayEventEmitter[Ping](), EventEmitter[Ping]()
+    source.emit(Ping(1))
+    stop = Stop()
+
+    def handler(event: Ping) -> None:
+        stop()
+        if event.number == 2:
+            raise SystemExit
+
+    follower.on(Ping, handler)
+
+    def follow() -> None:
+        with pytest.raises(SystemExit):
+            follower.follow(source, Ping)
+
+    crew.run(follow)
+    stop.wait()
+
+    async def main() -> None:
+        task = asyncio.create_task(source.emit_async(Ping(2)))
+        await rounds()
+        assert not task.done()
+        stop.go()
+        await task
+
+    run(main())
+    crew.join()
+    assert_idle(source)
+
+
+def test_off_by_handler_finds_a_once_handler_that_waits_for_its_loop(run: Run) -> None:
+    """G8: its event has been emitted, but its call has not begun."""
+
+    async def main() -> None:
+        emitter = EventEmitter[Ping]()
+        calls = Calls()
+        emitter.once(Ping, calls)
+        emitter.emit(Ping(1))
+        assert not emitter.off(Ping, ignore)
+        assert emitter.off(Ping, calls)
+        assert not emitter.off(Ping, calls)
+        await rounds()
+        assert not calls.made
+        assert_idle(emitter)
+
+    run(main())
+
+
+@pytest.mark.parametrize("register", ["on", "once"])
+def test_event_left_for_a_loop_wakes_it_though_that_is_cut_short(
+    run: Run, monkeypatch: pytest.MonkeyPatch, register: str
+) -> None:
+    """G7, G11: KeyboardInterrupt between leaving the event and waking the loop loses neither."""
+
+    async def main() -> None:
+        emitter = EventEmitter[Ping]()
+        calls = Calls()
+        getattr(emitter, register)(Ping, calls)
+
+        original = asyncio.get_running_loop().call_soon_threadsafe
+        signals = [KeyboardInterrupt]
+
+        def call_soon(_: Mailbox, bell: Callable[[], None]) -> bool:
+            for error in signals.copy():
+                signals.clear()
+                raise error
+            original(bell)
+            return True
+
+        monkeypatch.setattr(Mailbox, "_call_soon", call_soon)
+        with pytest.raises(KeyboardInterrupt):
+            emitter.emit(Ping(1))
+        await rounds()
+        emitter.emit(Ping(2))
+        await rounds()
+        made = [event for event, *_ in calls.made]
+        assert made == ([Ping(1)] if register == "once" else [Ping(1), Ping(2)])
+        assert_idle(emitter)
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@pytest.mark.parametrize("new_loop", ["asyncio"], indirect=True)  # uvloop does not know them
+def test_eager_task_of_a_handler_is_not_told_that_nobody_runs_it(run: Run) -> None:
+    """G9: the handler is still on the stack, and its owner may not free what it uses."""
+
+    async def main() -> None:
+        factory: Any = vars(asyncio)["eager_task_factory"]
+        asyncio.get_running_loop().set_task_factory(factory)
+        emitter = EventEmitter[Ping]()
+        found: list[bool] = []
+        tasks: list[asyncio.Task[None]] = []
+
+        async def stop() -> None:
+            found.append(await subscription.off_and_wait_async())
+
+        def handler(_: Ping) -> None:
+            tasks.append(asyncio.create_task(stop()))
+
+        subscription = emitter.on(Ping, handler)
+        emitter.emit(Ping())
+        await asyncio.gather(*tasks)
+        assert found == [False]
+        assert await subscription.off_and_wait_async()
+
+    run(main())

@@ -10,6 +10,7 @@ import threading
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType
 from typing import Any, Literal, cast
@@ -32,6 +33,7 @@ from support import (
 import eventemitter
 from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
 from eventemitter._channel import Channel
+from eventemitter._sections import catch_up, this_thread
 
 PACKAGE = Path(eventemitter.__file__).parent
 Emitter = type[EventEmitter[Any]]
@@ -198,13 +200,18 @@ def recurse(call: Callable[[], object]) -> None:
 
 @both_kinds
 @pytest.mark.parametrize("extra", range(12))
+@pytest.mark.parametrize("in_python", [False, True])
 def test_a_full_stack_leaves_no_lock_held_and_no_turn_taken(
-    kind: Emitter, extra: int, crew: Crew
+    kind: Emitter, extra: int, crew: Crew, *, in_python: bool
 ) -> None:
     """G11: a handler that recurses without end fails, and harms nobody else."""
     emitter: EventEmitter[Any] = kind()
     seen: list[Ping] = []
-    emitter.on(Ping, seen.append)
+
+    def see(event: Ping) -> None:  # unlike a built-in function, it needs room on the stack
+        seen.append(event)
+
+    emitter.on(Ping, see if in_python else seen.append)
     calls: list[Callable[[], object]] = [
         lambda: emitter.emit(Ping()),
         lambda: emitter.on(Ping, seen.append).off(),
@@ -559,3 +566,80 @@ def f(x):
         print()
 """
     assert skipped(source, "example")
+
+
+class CaughtInside:
+    """An emit in a handler of the same type is cut short, and the handler catches that.
+
+    1. A handler of Ping(1) emits Ping(2), which is cut short.
+    2. It emits Ping(3), and lets the listener behind it see Ping(1).
+    """
+
+    def __init__(self, kind: Emitter) -> None:
+        self.emitter: EventEmitter[Any] = kind()
+        self.seen: list[int] = []
+        self.caught = False
+        self.emitter.on(Ping, self.handle)
+        self.emitter.on(Ping, lambda event: self.seen.append(event.number))
+        self.emitter.emit(Ping(0))
+
+    def handle(self, event: Ping) -> None:
+        if event.number == 1:
+            try:
+                self.emitter.emit(Ping(2))
+            except KeyboardInterrupt:
+                self.caught = True
+            self.emitter.emit(Ping(3))
+
+    def run(self) -> None:
+        with suppress(KeyboardInterrupt):
+            self.emitter.emit(Ping(1))
+
+    def interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    def check(self, _: Point) -> None:
+        if self.caught:
+            assert [number for number in self.seen if number != 2] == [0, 1, 3]
+        assert_idle(self.emitter, queue=False)
+
+
+@both_points
+@both_kinds
+def test_an_emit_cut_short_inside_a_handler_leaves_that_its_turn(
+    kind: Emitter, points: Points
+) -> None:
+    """G3, G4, G11: the delivery that it comes from goes on, before anything newer."""
+    assert inject_everywhere(lambda: CaughtInside(kind), package=PACKAGE, points=points) > 20
+
+
+class PutAside:
+    """A registration that interrupted a section is carried out afterwards, and is cut short."""
+
+    def __init__(self) -> None:
+        self.emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+        self.emitter.on(Pong, lambda _: None)
+        self.seen: list[Ping] = []
+        me = this_thread()
+        me.inside = True
+        self.subscription = self.emitter.on(Ping, self.seen.append)
+        me.inside = False
+
+    def run(self) -> None:
+        with suppress(KeyboardInterrupt):
+            catch_up(this_thread())
+
+    def interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    def check(self, _: Point) -> None:
+        self.emitter.emit(Ping(1))
+        assert self.subscription.active
+        assert self.seen == [Ping(1)]
+        assert_idle(self.emitter)
+
+
+@both_points
+def test_a_listener_put_aside_stays_when_that_is_cut_short(points: Points) -> None:
+    """G11, G12: its `on()` has returned, and nobody is told that it was removed."""
+    assert inject_everywhere(PutAside, package=PACKAGE, points=points) > 5

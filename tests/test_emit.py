@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -932,3 +933,27 @@ def test_a_once_handler_that_compares_itself_is_called(
     emitter.emit(Ping(1))
     assert seen == [Ping(1)]
     assert emitter.listener_count(Ping) == 0
+
+
+class View:
+    """A handler that others know by a weak proxy."""
+
+    def __call__(self, _: object) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_handler_that_is_gone_harms_nobody(emitter: EventEmitter[Any], *, warm: bool) -> None:
+    """G11: nothing of it can be asked for, not even its class."""
+    seen: list[Ping] = []
+    view = View()
+    emitter.on(Ping, weakref.proxy(view))
+    emitter.on(Ping, seen.append)
+    if warm:
+        emitter.emit(Ping(1))
+    del view, seen[:]
+    with pytest.raises(ExceptionGroup) as caught:
+        emitter.emit(Ping(2))
+    assert [type(error) for error in caught.value.exceptions] == [ReferenceError]
+    assert seen == [Ping(2)]
+    assert_idle(emitter)

@@ -22,6 +22,8 @@ from support import (
 )
 
 from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
+from eventemitter._sections import this_thread
+from eventemitter._turns import Gate, Turn
 
 EmitterType = type[EventEmitter[Any]]
 Wait = Callable[[EventEmitter[Any], Subscription[Any], float | None], bool]
@@ -603,3 +605,74 @@ def test_owner_may_free_what_the_handler_uses(crew: Crew, emitter_type: EmitterT
     crew.join()
     assert broken == []
     assert_idle(emitter)
+
+
+@both_emitters
+def test_removing_all_does_not_wait_for_who_comes_later(
+    crew: Crew, emitter_type: EmitterType
+) -> None:
+    """G9: only for those that it removed.
+
+    1. A handler of Ping runs; all listeners are removed, and that handler is waited for.
+    2. Meanwhile somebody registers for Pong, and that handler runs, too.
+    3. The handler of Ping ends, and so does the wait.
+    """
+    emitter = emitter_type()
+    old, new = Stop(), Stop()
+    emitter.on(Ping, old)
+    emitter.on(Pong, lambda _: None)
+    crew.run(emitter.emit, Ping())
+    old.wait()
+    waiting = crew.run(emitter.remove_all_listeners_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)
+    later = emitter.on(Pong, new)
+    crew.run(emitter.emit, Pong())
+    new.wait()
+    old.go()
+    assert waiting.result(PATIENCE)
+    assert later.active
+    new.go()
+    crew.join()
+    assert_idle(emitter)
+
+
+class LyingLock:
+    """A lock that says it is locked when it is not: another thread has been quicker."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def locked(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def test_a_gate_that_two_threads_open_at_once_is_open() -> None:
+    """G15: to open it is one step, not a look and a step."""
+    gate = Gate()
+    vars_of_gate: Any = gate
+    vars_of_gate._shut = LyingLock()  # noqa: SLF001
+    gate.open()
+
+
+class FleetingTurn(Turn):
+    """A turn whose holder gives it up, without a lock, right after it was looked at."""
+
+    __slots__ = ("looks",)
+
+    def __init__(self) -> None:
+        self.looks = 0
+        super().__init__()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name != "holder":
+            return super().__getattribute__(name)
+        self.looks += 1
+        return this_thread() if self.looks == 1 else None
+
+
+def test_who_is_ahead_is_looked_at_once() -> None:
+    """G15: a holder may give the turn up at any moment."""
+    assert FleetingTurn().ahead(0) == [this_thread()]
