@@ -19,6 +19,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, Protocol, TypeVar
 
 from ._errors import report_unraisable
@@ -188,14 +189,12 @@ class Headroom:
         """What it was raised to. Whoever has set it to anything else since is left alone."""
 
     def lower(self, me: ThreadState) -> None:
-        """Go back to the limit of the program; later, where the stack is still as deep as that."""
+        """Go back to the limit of the program, unless the stack is still as deep as that."""
+        del me
         with self.lock:
             if self.users == 0 and sys.getrecursionlimit() == self.raised:
-                try:
+                with suppress(RecursionError):
                     sys.setrecursionlimit(self.limit)
-                except RecursionError:
-                    if not me.catching_up:
-                        me.aside.append(self.lower)
 
 
 _headroom = Headroom()
@@ -214,7 +213,8 @@ def in_any_case(action: Callable[_P, object], *args: _P.args, **kwargs: _P.kwarg
             limit = sys.getrecursionlimit()
             if limit != room.raised:
                 room.limit = limit
-            room.raised = min(room.limit + 100, 2**31 - 1)
+            if room.users == 0:  # above what is left from before, too, see `lower`
+                room.raised = min(limit + 100, 2**31 - 1)
             sys.setrecursionlimit(room.raised)
             room.users += 1
         try:
@@ -222,7 +222,11 @@ def in_any_case(action: Callable[_P, object], *args: _P.args, **kwargs: _P.kwarg
         finally:
             with room.lock:
                 room.users -= 1
-            room.lower(this_thread())
+                if room.users == 0 and sys.getrecursionlimit() == room.raised:
+                    try:
+                        sys.setrecursionlimit(room.limit)
+                    except RecursionError:  # the stack is as deep as that
+                        this_thread().aside.append(room.lower)
 
 
 def catch_up(me: ThreadState) -> None:
