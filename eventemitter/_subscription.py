@@ -40,7 +40,7 @@ class Subscription(Generic[T]):
     def active(self) -> bool:
         """Return whether the handler is still to be called.
 
-        False once it was removed, or called by `once`.
+        False once it was removed, or the event of `once` has come: it may still wait for its loop.
 
         Example:
             >>> emitter = EventEmitter()
