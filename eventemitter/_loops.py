@@ -122,9 +122,9 @@ class Bell:
     __slots__ = ("_channel", "mailbox")
 
     def __init__(self, mailbox: Mailbox, channel: Channel) -> None:
+        self._channel: Channel = channel
         self.mailbox: Mailbox | None = mailbox
-        """None once it is not needed any more."""
-        self._channel = channel
+        """None once it is not needed any more; nothing at all where this was cut short."""
 
     def __call__(self) -> None:
         """Empty the mailbox, on the loop's thread."""
@@ -133,8 +133,9 @@ class Bell:
             mailbox.wake(self._channel)
 
     def __del__(self) -> None:
-        if self.mailbox is not None:
-            outside(partial(self.mailbox.ring, self._channel))
+        mailbox: Mailbox | None = getattr(self, "mailbox", None)
+        if mailbox is not None:
+            outside(partial(mailbox.ring, self._channel))
 
 
 class Mailbox(Relay):
