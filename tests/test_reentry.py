@@ -55,6 +55,9 @@ importlib.import_module("eventemitter._loops")
 
 both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
 both_points = pytest.mark.parametrize("points", ["lines", "polls"])
+finalizers_are_cut_short = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function Bell.__del__"
+)
 lines_and_deep_polls = pytest.mark.parametrize(
     "points", ["lines", pytest.param("polls", marks=pytest.mark.deep)]
 )
@@ -681,6 +684,7 @@ def test_a_waiting_emit_cut_short_leaves_the_line(kind: Emitter, points: Points)
 @both_points
 @both_kinds
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@finalizers_are_cut_short
 def test_a_waiting_emit_async_cut_short_leaves_the_line(
     kind: Emitter, points: Points, loop: AbstractEventLoop
 ) -> None:
@@ -754,7 +758,8 @@ class CutShort:
         assert self.emitter.listener_count(Pong) <= 2, "a registration that raised stayed"
 
     def check(self, point: Point) -> None:
-        assert self.interrupted
+        # What a finalizer raises, the interpreter keeps to itself.
+        assert self.interrupted or point.function.endswith("__del__")
         # The interpreter does not poll where a call of a Python function returns, as on() itself
         # does to its caller: whatever it registered, its caller has.
         if point.function not in {"EventEmitter.on", "EventEmitter.once"} or point.when == "before":
@@ -957,6 +962,7 @@ def cancel_all(loop: AbstractEventLoop) -> None:
 )
 # What was cut short between the two halves of an `await f()` never is.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@finalizers_are_cut_short
 def test_keyboard_interrupt_anywhere_leaves_the_loop_usable(
     call: str, kind: Emitter, points: Points, loop: AbstractEventLoop
 ) -> None:
