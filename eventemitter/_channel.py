@@ -48,12 +48,35 @@ def _is_awaited(called: Listener | Relay, listener: Listener | None) -> bool:
     return called is listener or called is listener.relay
 
 
+class Herald(Relay):
+    """Stands in for a handler that is called next, to say first that those before it are through.
+
+    Whoever waits for one of them leaves it; so no delivery need look whether anybody does.
+    """
+
+    __slots__ = ("_channel", "_listener", "called")
+
+    def __init__(self, channel: Channel, listener: Listener) -> None:
+        self._channel = channel
+        self._listener = listener
+        self.called: Handler | None = None
+        """Whom it has called, which is whose an exception is."""
+
+    def __call__(self, event: Any, /) -> None:
+        """Tell those who wait, step back, and call whatever the listener calls then."""
+        self._channel.tell(this_thread())
+        self._listener.recall()
+        # On one line, see `Listener.call`.
+        self.called = call = self._listener.call; call(event)  # noqa: E702  # fmt: skip
+
+
 class Channel(Turn):
     """Delivers the events of one type, in one order, to the listeners of that type."""
 
     __slots__ = (
         "__weakref__",
         "busy",
+        "calling",
         "errors",
         "event_type",
         "inbox",
@@ -121,6 +144,8 @@ class Channel(Turn):
         writes those and then reads `running`. One of the two sees what the other wrote, as long as
         no store is overtaken by a later load of the same thread. The GIL grants that, and on
         free-threaded builds the lock of the object that each store to an attribute takes."""
+        self.calling: tuple[Listener, ...] = ()
+        """Whom the holder calls, or did last, without looking at `watches`."""
         self.errors: list[Exception] = []
         """What handlers have raised during this turn. Only the holder of the turn uses it."""
 
@@ -155,6 +180,7 @@ class Channel(Turn):
                     plain = self.plain
                     if plain is not None:
                         self.holder = me
+                        self.calling = plain
                         if self.replays:
                             self.stamp = perf_counter_ns()
                             _old, self.latest = self.latest, event
@@ -163,11 +189,9 @@ class Channel(Turn):
                 if me.aside:
                     catch_up(me)
                 if plain is not None:
-                    watches = self.watches
+                    # Not a word of `watches`: whoever waits leaves a `Herald` on the way.
                     for call in plain:
                         self.running = call
-                        if watches:
-                            section(me, self.mutex, self._tell_locked)
                         # One variable for both: the handler before is let go of by the `for`, and
                         # not between the look-up and the call of the next.
                         (call := call.call)(event)
@@ -244,7 +268,7 @@ class Channel(Turn):
 
     def _look_again(self, me: ThreadState) -> None:
         """See to what came while the turn was given up without the mutex."""
-        section(me, self.mutex, self._tell_locked)
+        self.tell(me)
         self.flush(me)
 
     def emit_in_line(self, me: ThreadState, entry: Entry | None) -> None:
@@ -427,7 +451,7 @@ class Channel(Turn):
             for listener in snapshot:
                 self.running = listener
                 if self.watches:
-                    section(me, self.mutex, self._tell_locked)
+                    self.tell(me)
                 try:
                     if not listener.special:
                         (call := listener.call)(event)
@@ -470,6 +494,8 @@ class Channel(Turn):
         self, handler: Handler | None, event: object, error: Exception, errors: list[Exception]
     ) -> None:
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
+        if isinstance(handler, Herald):
+            handler = handler.called
         if handler is None:
             raise error  # not a handler's: the lock order was violated on the way to it
         if is_relay(handler):
@@ -786,6 +812,7 @@ class Channel(Turn):
         """Return True if nothing is to wait for, False if the wait would deadlock, None to wait."""
         self.plain = None  # or the holder would not look who waits
         self.watches.append(watch)  # before `running` is read, see there
+        self._send_heralds_locked()
         with waits_lock:
             calls = [call for call in self._calls_locked() if _is_awaited(call[0], listener)]
             watch.calls = [
@@ -802,6 +829,19 @@ class Channel(Turn):
             watch.agent.waits.append(watch)
             watch.thread.clock += 1
         return None
+
+    def _send_heralds_locked(self) -> None:
+        """See that the holder tells who waits, also where it does not look, see `calling`."""
+        running: Listener | None = None
+        while self.running is not running:  # it may have gone on meanwhile
+            running = self.running
+            if running in self.calling:
+                for listener in self.calling[self.calling.index(running) + 1 :]:
+                    listener.divert(Herald(self, listener))
+
+    def tell(self, me: ThreadState) -> None:
+        """Let go on whoever waits for calls that are over."""
+        section(me, self.mutex, self._tell_locked)
 
     def over_locked(self, watch: HandlerWait) -> bool | None:
         return None if watch.calls else True

@@ -124,6 +124,8 @@ class EventEmitter(Generic[E]):
     _eventemitter_replays = False
     _eventemitter_declared: ClassVar[tuple[type | None, frozenset[type] | None]] = (None, None)
     """A class, as the next may inherit this from it, and the event types it declares; None: any."""
+    _eventemitter_deaf: ClassVar[type | None] = None
+    """The class itself, where any event that nobody has listened for makes no difference."""
     _eventemitter_on_error: Callable[[HandlerFailure], object] | None = None
 
     def __init__(self, *, on_error: Callable[[HandlerFailure], object] | None = None) -> None:
@@ -639,7 +641,9 @@ class EventEmitter(Generic[E]):
             hello
         """
         channel = self._eventemitter_channels.get(type(event))
-        if channel is None:
+        if channel is None and (
+            self._eventemitter_deaf is not type(self) or isinstance(event, type)
+        ):
             channel = self._eventemitter_first(event, "emit")
         # `Channel.wanted` written out, as a call costs time.
         if channel is not None and (
@@ -715,7 +719,6 @@ class EventEmitter(Generic[E]):
     def _eventemitter_first(self, event: object, call: str) -> Channel | None:
         """Return the channel of an event that nobody has listened for; None if nobody need know."""
         event_type = type(event)
-        # What is emitted again and again before anybody listens is to cost next to nothing.
         owner, declared = self._eventemitter_declared
         if owner is not type(self) or (
             isinstance(event, type) if declared is None else event_type not in declared
@@ -826,6 +829,8 @@ class EventEmitter(Generic[E]):
             # On first use, when names that a forward reference needs are there.
             declared = declared_types(cls, EventEmitter)
             cls._eventemitter_declared = (cls, declared)
+            if declared is None and not cls._eventemitter_replays:
+                cls._eventemitter_deaf = cls
         if declared is not None and event_type not in declared:
             raise undeclared(cls, event_type, declared)
 

@@ -174,8 +174,19 @@ class Listener:
 
     def claim(self) -> Handler | None:
         """Take the handler out; return None if somebody else has had it."""
-        self.call = removed
-        return self.cell.pop("handler", (None,))[0]
+        handler = self.cell.pop("handler", (None,))[0]
+        self.call = removed  # in this order, see `divert`
+        return handler
+
+    def divert(self, call: Handler) -> None:
+        """Have deliveries call this instead; nothing if the handler has been taken out."""
+        self.call = call
+        if not self.cell:
+            self.call = removed
+
+    def recall(self) -> None:
+        """Have deliveries call the handler again."""
+        self.divert(self.cell.get("handler", (removed,))[0])
 
 
 class CheckedListener(Listener):

@@ -9,6 +9,7 @@ from explorer import Event, pause
 from support import Ping, Pong, assert_idle, channel_of
 
 from eventemitter import EventEmitter, ReplayEventEmitter, StreamOverflow, Subscription
+from eventemitter._channel import Herald
 from eventemitter._sections import section, this_thread
 
 Emitter = type[EventEmitter[Any]]
@@ -183,6 +184,21 @@ class OffOfOneToComeAgainstEmit(Explored):
         assert self.emitter.listener_count(Ping) == 1
 
 
+class OffOfOneWithAHeraldAgainstEmit(OffOfOneToComeAgainstEmit):
+    """G8: the same where the delivery is to tell somebody before that call."""
+
+    def emits(self, *numbers: int) -> Callable[[], None]:
+        emit = super().emits(*numbers)
+
+        def divert_and_emit() -> None:
+            channel = channel_of(self.emitter, Ping)
+            listener = [*channel.listeners][-1]
+            listener.divert(Herald(channel, listener))
+            emit()
+
+        return divert_and_emit
+
+
 class OnDuringTwoEmits(Explored):
     """G2: replay first, then everything newer, once, whatever is under way."""
 
@@ -299,12 +315,41 @@ class OffAndWaitForThatHandlerAlone(OffAndWaitAgainstEmit):
 
     def prepare(self) -> None:
         super().prepare()
+        self.block_the_last()
+
+    def block_the_last(self) -> None:
+        """Have the last handler wait until the owner is through."""
         self.through = Event()
         self.emitter.on(Ping, lambda _: self.through.wait())
 
     def free(self) -> None:
         super().free()
         self.through.set()
+
+
+class OffAndWaitAgainstOffOfTheNext(OffAndWaitForThatHandlerAlone):
+    """G8, G9: the same, where the handler called next is removed meanwhile."""
+
+    def prepare(self) -> None:
+        self.gone = False
+        self.calls_after = 0
+        OffAndWaitAgainstEmit.prepare(self)
+        self.following = self.emitter.on(Ping, self.note)
+        self.block_the_last()
+        self.threads.append(self.off)
+
+    def note(self, _: object) -> None:
+        """Count a call that comes too late."""
+        self.calls_after += self.gone
+
+    def off(self) -> None:
+        """Remove the next one."""
+        assert self.following.off()
+        self.gone = True
+
+    def check(self) -> None:
+        super().check()
+        assert self.calls_after == 0
 
 
 class TwoEmittersInACycle(Explored):

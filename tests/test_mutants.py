@@ -70,9 +70,9 @@ MUTANTS = [
             in_channel("emit", "_old, self.latest = self.latest, event", "pass"),
             in_channel(
                 "emit",
-                "                if plain is not None:\n                    watches",
+                "                if plain is not None:\n                    # Not",
                 "                if self.replays:\n                    self.latest = event\n"
-                "                if plain is not None:\n                    watches",
+                "                if plain is not None:\n                    # Not",
             ),
         ],
         schedules.OnAgainstEmit,
@@ -166,7 +166,7 @@ MUTANTS = [
                 "self.plain is not plain:\n                            self",
                 "0:\n                            self",
             ),
-            in_channel("emit", "if watches:", "if False:"),
+            in_channel("_send_heralds_locked", "running in self.calling", "False"),
         ],
         schedules.OffAndWaitAgainstEmit,
         "locks",
@@ -242,18 +242,47 @@ MUTANTS = [
         2,
     ),
     Mutant(
-        "who waits for a handler announces it after having looked who runs it",
+        "who waits for a handler sends its heralds after having looked who runs it",
         [
-            in_channel("watch_locked", "self.watches.append(watch)", "pass"),
+            in_channel("watch_locked", "self._send_heralds_locked()", "pass"),
             in_channel(
                 "watch_locked",
                 "watch.agent.waits.append(watch)",
-                "watch.agent.waits.append(watch)\n            self.watches.append(watch)",
+                "watch.agent.waits.append(watch)\n            self._send_heralds_locked()",
             ),
         ],
         schedules.OffAndWaitForThatHandlerAlone,
         "lines",
         2,
+    ),
+    Mutant(
+        "a delivery goes on without a word to who waits",
+        [in_channel("_send_heralds_locked", "running in self.calling", "False")],
+        schedules.OffAndWaitForThatHandlerAlone,
+        "locks",
+        1,
+    ),
+    Mutant(
+        "who waits does not look whether the delivery has gone on meanwhile",
+        [
+            in_channel("_send_heralds_locked", "while self.running", "if self.running"),
+            Edit(
+                _listener,
+                "Listener.divert",
+                "self.call = call\n",
+                "self.call = call if call is removed else self.call\n",
+            ),
+        ],
+        schedules.OffAndWaitForThatHandlerAlone,
+        "lines",
+        1,
+    ),
+    Mutant(
+        "who waits brings back a handler that was removed",
+        [Edit(_listener, "Listener.divert", "if not self.cell:", "if call is None:")],
+        schedules.OffOfOneWithAHeraldAgainstEmit,
+        "lines",
+        1,
     ),
     Mutant(
         "an event emitted during a replay is delivered at once",
@@ -270,10 +299,10 @@ MUTANTS = [
             in_channel("_keep_latest_locked", "in self.taps:", "in ():"),
             in_channel(
                 "emit",
-                "                if plain is not None:\n                    watches",
+                "                if plain is not None:\n                    # Not",
                 "                for tap in self.taps:\n"
                 "                    tap.relay.take_locked(me, perf_counter_ns(), event)\n"
-                "                if plain is not None:\n                    watches",
+                "                if plain is not None:\n                    # Not",
             ),
             in_channel(
                 "_deliver",

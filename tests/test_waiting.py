@@ -21,7 +21,7 @@ from support import (
     until_waited_for,
 )
 
-from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
+from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription
 from eventemitter._sections import this_thread
 from eventemitter._turns import Gate, Turn
 
@@ -249,6 +249,37 @@ def test_it_does_not_wait_for_the_rest_of_the_delivery(
     assert waiting.result(PATIENCE)  # 4
     rest.go()
     crew.join()
+    assert_idle(emitter)
+
+
+@both_emitters
+def test_the_next_handler_is_the_one_that_raised(crew: Crew, emitter_type: EmitterType) -> None:
+    """G11: also where the delivery says first that the wait is over; later ones are as ever.
+
+    1 a handler is stopped, 2 another thread waits for it, 3 it goes on, and the next one raises.
+    """
+    failures: list[HandlerFailure] = []
+    emitter = emitter_type(on_error=failures.append)
+    stop = Stop()
+    last: list[Ping] = []
+
+    def fail(_: Ping) -> None:
+        raise ValueError("broken")
+
+    subscription = emitter.on(Ping, stop)
+    emitter.on(Ping, fail)
+    emitter.on(Ping, last.append)
+    emitting = crew.run(emitter.emit, Ping(1))
+    stop.wait()  # 1
+    waiting = crew.run(subscription.off_and_wait)
+    until_waited_for(channel_of(emitter, Ping), 1)  # 2
+    stop.go()  # 3
+    assert waiting.result(PATIENCE)
+    emitting.result(PATIENCE)
+    emitter.emit(Ping(2))
+    assert [failure.handler for failure in failures] == [fail, fail]
+    assert last == [Ping(1), Ping(2)]
+    assert [each.call for each in channel_of(emitter, Ping).listeners] == [fail, last.append]
     assert_idle(emitter)
 
 

@@ -51,6 +51,7 @@ def all_but(*programs: Program) -> list[Program]:
 # Those of three threads have the largest trees.
 RING = schedules.ThreeEmittersInACycle
 TRIOS = [
+    schedules.OffAndWaitAgainstOffOfTheNext,
     schedules.OnDuringTwoEmits,
     schedules.ForgetAgainstOn,
     schedules.StreamCloseAgainstEmitAgainstReader,
@@ -118,6 +119,8 @@ WALKS = [
         1,
         all_but(
             schedules.OffOfOneToComeAgainstEmit,
+            schedules.OffOfOneWithAHeraldAgainstEmit,
+            schedules.OffAndWaitAgainstOffOfTheNext,
             schedules.RemoveAllAgainst,
             schedules.StreamCloseAgainstEmitAgainstReader,
         ),
