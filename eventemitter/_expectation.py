@@ -7,7 +7,6 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from functools import partial
 from logging import getLogger
 from time import monotonic
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._errors import shown
@@ -360,10 +359,5 @@ class Expectation(Future[T]):
     def __enter__(self) -> Expectation[T]:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.cancel()

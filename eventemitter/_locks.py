@@ -29,8 +29,8 @@ import inspect
 import os
 import sys
 import threading
+from contextlib import AbstractContextManager
 from enum import IntEnum
-from types import TracebackType
 from typing import Final, Protocol, TypeVar
 
 from ._errors import LockOrderError
@@ -48,19 +48,11 @@ class Rank(IntEnum):
     STREAM = 3
 
 
-class Lock(Protocol):
+class Lock(AbstractContextManager[bool], Protocol):
     """What `threading.RLock` and `CheckedLock` have in common."""
 
     def acquire(self) -> bool: ...
     def release(self) -> None: ...
-    def __enter__(self) -> bool: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
 
 
 class _Held(threading.local):
@@ -100,12 +92,7 @@ class CheckedLock:
 
     __enter__ = acquire
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 

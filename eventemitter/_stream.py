@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from operator import itemgetter
-from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from ._errors import bad_maxsize, bad_overflow, overflowed, read_while_interrupting
@@ -282,21 +281,11 @@ class EventStream(Generic[T]):
     def __enter__(self) -> EventStream[T]:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> EventStream[T]:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from ._channel import Channel
@@ -160,12 +159,7 @@ class Subscription(Generic[T]):
     def __enter__(self) -> Subscription[T]:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.off()
 
     def __eq__(self, other: object) -> bool:
