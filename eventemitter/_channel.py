@@ -48,6 +48,10 @@ def _is_awaited(called: Listener | Relay, listener: Listener | None) -> bool:
     return called is listener or called is listener.relay
 
 
+def _is_same(found: Handler | None, handler: Handler) -> bool:
+    return found is handler or found == handler
+
+
 class Herald(Relay):
     """Stands in for a handler that is called next, to say first that those before it are through.
 
@@ -72,31 +76,6 @@ class Herald(Relay):
 
 class Channel(Turn):
     """Delivers the events of one type, in one order, to the listeners of that type."""
-
-    __slots__ = (
-        "__weakref__",
-        "busy",
-        "calling",
-        "errors",
-        "event_type",
-        "inbox",
-        "keeps",
-        "latest",
-        "listeners",
-        "mutex",
-        "on_error",
-        "plain",
-        "queue",
-        "replaying",
-        "replays",
-        "running",
-        "simple",
-        "snapshot",
-        "stamp",
-        "taps",
-        "told",
-        "watches",
-    )
 
     def __init__(self, event_type: type, *, replays: bool, on_error: Handler | None) -> None:
         super().__init__()
@@ -553,7 +532,7 @@ class Channel(Turn):
     def ask(self, listener: Listener, me: ThreadState) -> None:
         """Leave the request to register `listener` in the inbox."""
         if self.replays and not isinstance(listener.relay, Tap):
-            listener.replay = Replay(me)
+            listener.replay = Replay(me, me.clock)
             listener.special = True
         self.inbox.append(listener)
 
@@ -715,6 +694,16 @@ class Channel(Turn):
                 each.relay.removed(me)  # now that it is inactive: a stream may have no other
         return bool(claimed) or any(waiting)
 
+    def remove_newest(self, handler: Handler) -> bool:
+        """Remove the newest listener that calls `handler`; return whether there was one."""
+        for listener in reversed(self.active_listeners()):
+            if _is_same(listener.handler, handler) and self.remove(listener):
+                return True
+        for relay in reversed(self.told.copy()):  # once-handlers that their loops still call
+            if _is_same(relay.handler, handler) and relay.removed(this_thread()):
+                return True
+        return False
+
     def remove_all(self) -> None:
         """Remove all listeners, those too whose only event waits for their loop."""
         self.remove(*self.active_listeners())
@@ -764,7 +753,7 @@ class Channel(Turn):
         if me.inside:
             return False
         self.pass_over(me)
-        watch = HandlerWait(me, me, Gate())
+        watch = HandlerWait(me, me, Gate(), me.clock)
         try:
             over = self._watch(me, watch, listener, deadline)
             section(me, self.mutex, self.unwatch_locked, watch)

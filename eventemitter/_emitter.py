@@ -283,15 +283,7 @@ class EventEmitter(Generic[E]):
         channel = self._eventemitter_find("off()", which)
         if not callable(handler):
             raise not_a_handler("off", which, handler)
-        if channel is not None:
-            for listener in reversed(channel.active_listeners()):
-                found = listener.handler
-                if (found is handler or found == handler) and channel.remove(listener):
-                    return True
-            for relay in reversed(channel.told.copy()):  # once-handlers that their loops still call
-                if relay.handler == handler and relay.removed(this_thread()):
-                    return True
-        return False
+        return channel is not None and channel.remove_newest(handler)
 
     def off_and_wait(self, subscription: Subscription[Any], timeout: float | None = None) -> bool:
         """Remove a listener, and wait until no other thread runs its handler (G9).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeGuard
 
@@ -13,29 +14,21 @@ from ._sections import Doing, ThreadState
 Handler = Callable[[Any], object]
 
 
+@dataclass(slots=True, eq=False)
 class Entry:
     """An event on its way, and who is to be told. The snapshot is empty once that has begun."""
 
-    __slots__ = ("event", "receipt", "route", "snapshot", "stamp", "wait")
-
-    def __init__(
-        self,
-        event: object,
-        *,
-        receipt: Receipt | None = None,
-        route: frozenset[object] = frozenset(),
-        wait: bool = True,
-    ) -> None:
-        self.event: object = event
-        self.snapshot: tuple[Listener, ...] = ()
-        self.receipt: Receipt | None = receipt
-        """Who awaits the handlers on event loops."""
-        self.route: frozenset[object] = route
-        """The channels that it has been followed through."""
-        self.wait: bool = wait
-        """Whether whoever passes it on may wait for another thread."""
-        self.stamp: int = 0
-        """When it was committed, see `Channel.stamp`; 0 until then."""
+    event: object
+    _: KW_ONLY
+    receipt: Receipt | None = None
+    """Who awaits the handlers on event loops."""
+    route: frozenset[object] = frozenset()
+    """The channels that it has been followed through."""
+    wait: bool = True
+    """Whether whoever passes it on may wait for another thread."""
+    snapshot: tuple[Listener, ...] = ()
+    stamp: int = 0
+    """When it was committed, see `Channel.stamp`; 0 until then."""
 
 
 class Receipt(Protocol):
@@ -108,21 +101,20 @@ def removed(event: object, /) -> None:
     """Stand in for the handler of a listener that was removed."""
 
 
+@dataclass(slots=True, eq=False)
 class Replay:
     """The events that a listener still has to be told by the thread that registers it."""
 
-    __slots__ = ("begun", "events", "since", "stamp", "thread")
-
-    def __init__(self, thread: ThreadState) -> None:
-        self.thread = thread
-        self.since = thread.clock
-        self.begun = False
-        """Whether a call of the handler has begun: before that nobody waits for it. Guarded by the
-        mutex."""
-        self.stamp = 0
-        """When the latest event was committed."""
-        self.events: deque[Entry] = deque()
-        """The latest event, then those emitted during the replay. Guarded by the mutex."""
+    thread: ThreadState
+    since: int
+    """The clock of that thread when it began."""
+    begun: bool = False
+    """Whether a call of the handler has begun: before that nobody waits for it. Guarded by the
+    mutex."""
+    stamp: int = 0
+    """When the latest event was committed."""
+    events: deque[Entry] = field(default_factory=deque[Entry])
+    """The latest event, then those emitted during the replay. Guarded by the mutex."""
 
 
 class Listener:

@@ -145,15 +145,6 @@ class Mailbox(Relay):
     task nor its channel, so that no cycle keeps an emitter alive.
     """
 
-    __slots__ = (
-        "_channel",
-        "_context",
-        "_loop",
-        "_posts",
-        "_running",
-        "listener",
-        "strand",
-    )
     label = "handler on an event loop"
 
     def __init__(
@@ -597,7 +588,7 @@ async def wait_for_async(channel: Channel, listener: Listener) -> bool:
         return False
     channel.pass_over(me)
     gate = LoopGate()
-    watch = HandlerWait(me, agent(me), gate)
+    watch = HandlerWait(me, agent(me), gate, me.clock)
     try:
         over = await _watch(channel, watch, gate, listener)
         outside(lambda me: section(me, channel.mutex, channel.unwatch_locked, watch))

@@ -58,21 +58,6 @@ class Wait(Protocol):
 class ThreadState:
     """What the package knows of one thread."""
 
-    __slots__ = (
-        "__weakref__",
-        "aside",
-        "catching_up",
-        "clock",
-        "ident",
-        "inner",
-        "inside",
-        "litter",
-        "rings",
-        "since",
-        "telling",
-        "waits",
-    )
-
     def __init__(self) -> None:
         self.ident: int = threading.get_ident()
         self.inside: bool = False

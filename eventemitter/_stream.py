@@ -21,19 +21,6 @@ _POLICIES: tuple[str, ...] = get_args(Overflow)
 class Buffer:
     """What a stream has not been read of yet, and who waits for more."""
 
-    __slots__ = (
-        "_broken",
-        "_closed",
-        "_events",
-        "_gates",
-        "_maxsize",
-        "_mutex",
-        "_opening",
-        "_overflow",
-        "_subscriptions",
-        "dropped",
-    )
-
     def __init__(self, maxsize: int, overflow: Overflow) -> None:
         if not isinstance(maxsize, int) or maxsize < 1:
             raise bad_maxsize(maxsize)

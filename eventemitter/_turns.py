@@ -16,6 +16,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ._sections import Doing, ThreadState, Wait, waits_lock
@@ -154,19 +155,18 @@ class TurnWait:
         return self.turn.ahead(line.index(self) if self in line else len(line))
 
 
+@dataclass(slots=True, eq=False)
 class HandlerWait:
     """A thread or a task that waits until certain calls of handlers are over."""
 
-    __slots__ = ("agent", "calls", "gate", "level", "thread")
-
-    def __init__(self, thread: ThreadState, agent: ThreadState | Strand, gate: Gate) -> None:
-        self.thread = thread
-        self.agent = agent
-        """Who is held up."""
-        self.level = thread.clock
-        self.gate = gate
-        self.calls: list[tuple[object, Doing]] = []
-        """What is waited for: a listener, and who calls it. Guarded by `waits_lock`."""
+    thread: ThreadState
+    agent: ThreadState | Strand
+    """Who is held up."""
+    gate: Gate
+    level: int
+    """The clock of the thread when the wait began."""
+    calls: list[tuple[object, Doing]] = field(default_factory=list[tuple[object, Doing]])
+    """What is waited for: a listener, and who calls it. Guarded by `waits_lock`."""
 
     def blockers(self) -> list[Doing]:
         """Return who calls the handlers."""
@@ -180,8 +180,6 @@ class Turn:
     too, so that the graph can be read under that alone. But a holder may set `holder` to None
     without a lock, if it looks afterwards who has come.
     """
-
-    __slots__ = ("holder", "line")
 
     def __init__(self) -> None:
         # Invariant, but for a holder about to look: `self.holder is not None or not self.line`
