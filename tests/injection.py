@@ -19,6 +19,9 @@ from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any, Literal, Protocol
 
+Points = Literal["lines", "polls"]
+"""See `inject_everywhere`."""
+
 _RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
@@ -52,9 +55,7 @@ class Scenario(Protocol):
         """Assert what must hold after a run that was interrupted at `point`."""
 
 
-def inject_everywhere(
-    make: Callable[[], Scenario], *, package: Path, points: Literal["lines", "polls"]
-) -> int:
+def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Points) -> int:
     """Interrupt a fresh scenario at each point of its `run`, and return how many there are.
 
     A point lies in code below `package`, on the thread that calls this:

@@ -15,13 +15,22 @@ from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-from eventemitter import EventEmitter
+import pytest
+
+import eventemitter
+from eventemitter import EventEmitter, ReplayEventEmitter
 from eventemitter._channel import Channel
 from eventemitter._locks import Lock
 from eventemitter._sections import this_thread, waits_lock
 from eventemitter._turns import HandlerWait, TurnWait
 
 T = TypeVar("T")
+
+PACKAGE = Path(eventemitter.__file__).parent
+
+both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
+both_points = pytest.mark.parametrize("points", ["lines", "polls"])
+"""Each kind of point of `injection.py`."""
 
 PATIENCE = 30.0
 """Seconds after which a thread that should have ended is taken for deadlocked."""

@@ -11,18 +11,20 @@ from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
 from types import CodeType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytest
-from injection import Point, inject_everywhere
+from injection import Point, Points, inject_everywhere
 from support import (
+    PACKAGE,
     Crew,
     Ping,
     Pong,
     Stop,
     assert_idle,
+    both_kinds,
+    both_points,
     channel_of,
     on_entry,
     raise_interrupt,
@@ -30,17 +32,11 @@ from support import (
     until_in_line,
 )
 
-import eventemitter
 from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
 from eventemitter._channel import Channel
 from eventemitter._sections import catch_up, this_thread
 
-PACKAGE = Path(eventemitter.__file__).parent
 Emitter = type[EventEmitter[Any]]
-Points = Literal["lines", "polls"]
-
-both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
-both_points = pytest.mark.parametrize("points", ["lines", "polls"])
 
 
 class Call:

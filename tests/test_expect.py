@@ -14,37 +14,34 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from injection import Point, inject_everywhere
+from injection import Point, Points, inject_everywhere
 from support import (
+    PACKAGE,
     PATIENCE,
     Crew,
     Ping,
     Pong,
     Stop,
     assert_idle,
+    both_kinds,
+    both_points,
     channel_of,
     raise_interrupt,
     until,
 )
 
-import eventemitter
 from eventemitter import EventEmitter, Expectation, HandlerFailure, ReplayEventEmitter
 from eventemitter._channel import Channel
 from eventemitter._sections import this_thread
 from eventemitter._turns import Gate
 
-PACKAGE = Path(eventemitter.__file__).parent
 FUTURES = Path(concurrent.futures.__file__).parent
 
 Emitter = EventEmitter[Any]
 Kind = type[EventEmitter[Any]]
-Points = Literal["lines", "polls"]
-
-both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
-both_points = pytest.mark.parametrize("points", ["lines", "polls"])
 
 
 class Event:

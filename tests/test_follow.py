@@ -5,25 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from injection import Point, inject_everywhere
-from support import PATIENCE, Crew, Ping, Pong, Stop, assert_idle, channel_of, until_in_line
+from injection import Point, Points, inject_everywhere
+from support import (
+    PACKAGE,
+    PATIENCE,
+    Crew,
+    Ping,
+    Pong,
+    Stop,
+    assert_idle,
+    both_kinds,
+    both_points,
+    channel_of,
+    until_in_line,
+)
 from test_expect import Interruption, Rivalry, force
 
-import eventemitter
 from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
-
-PACKAGE = Path(eventemitter.__file__).parent
 
 Emitter = EventEmitter[Any]
 Kind = type[EventEmitter[Any]]
-Points = Literal["lines", "polls"]
-
-both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
-both_points = pytest.mark.parametrize("points", ["lines", "polls"])
 
 
 def record(emitter: Emitter) -> list[int]:

@@ -11,12 +11,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from injection import Point, inject_everywhere
 from support import (
+    PACKAGE,
     PATIENCE,
     Crew,
     Ping,
@@ -31,12 +31,9 @@ from support import (
 from test_package import NoLock
 from test_reentry import CutShort, Emitter, Interrupted, World
 
-import eventemitter
 from eventemitter import EventEmitter, ReplayEventEmitter, _debug
 from eventemitter._sections import this_thread
 from eventemitter._turns import Gate
-
-PACKAGE = Path(eventemitter.__file__).parent
 
 
 def handle(_: object) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
-from support import Ping, Pong, assert_idle
+from support import Ping, Pong, assert_idle, both_kinds
 
 from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter
 
@@ -30,7 +30,6 @@ SCRIPTS = 3
 CALLS_BY_HANDLERS = 12
 """So many calls all handlers together make in the course of one call of the program."""
 
-both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
 exactly_repeatable = settings(
     derandomize=True,
     database=None,

@@ -11,19 +11,26 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from injection import Point, inject_everywhere
-from support import PATIENCE, Crew, KnownLock, Ping, Pong, Stop, channel_of, until, until_in_line
+from support import (
+    PACKAGE,
+    PATIENCE,
+    Crew,
+    KnownLock,
+    Ping,
+    Pong,
+    Stop,
+    channel_of,
+    until,
+    until_in_line,
+)
 
-import eventemitter
 from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription
 from eventemitter._channel import Channel
 from eventemitter._listener import Listener
-
-PACKAGE = Path(eventemitter.__file__).parent
 
 EmitterType = type[EventEmitter[Any]]
 Register = Literal["on", "once"]

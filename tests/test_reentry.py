@@ -12,14 +12,22 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import cycle, product
 from operator import attrgetter
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import pytest
-from injection import Point, inject_everywhere
-from support import Crew, Ping, Pong, assert_idle, channel_of, raise_interrupt
+from injection import Point, Points, inject_everywhere
+from support import (
+    PACKAGE,
+    Crew,
+    Ping,
+    Pong,
+    assert_idle,
+    both_kinds,
+    both_points,
+    channel_of,
+    raise_interrupt,
+)
 
-import eventemitter
 from eventemitter import (
     EventEmitter,
     EventStream,
@@ -31,9 +39,7 @@ from eventemitter import (
 from eventemitter._sections import local, this_thread
 from eventemitter._turns import Gate
 
-PACKAGE = Path(eventemitter.__file__).parent
 Emitter = type[EventEmitter[Any]]
-Points = Literal["lines", "polls"]
 T = TypeVar("T")
 
 SAFE_CALLS = ["on", "once", "off", "emit", "emit_nowait"]  # may interrupt any call (G12)
@@ -53,8 +59,6 @@ ASYNC_CALLS = ["emit_async", "subscription_off_and_wait_async"]
 # Here, as its own lines would be points of the call that imports it.
 importlib.import_module("eventemitter._loops")
 
-both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
-both_points = pytest.mark.parametrize("points", ["lines", "polls"])
 finalizers_are_cut_short = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function Bell.__del__"
 )

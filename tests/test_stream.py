@@ -9,38 +9,34 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from injection import Point, inject_everywhere
+from injection import Point, Points, inject_everywhere
 from support import (
+    PACKAGE,
     PATIENCE,
     Crew,
     Ping,
     Pong,
     Stop,
     assert_idle,
+    both_kinds,
+    both_points,
     channel_of,
     raise_interrupt,
     until,
 )
 from test_expect import Interruption, Rivalry, force, until_async
 
-import eventemitter
 from eventemitter import EventEmitter, EventStream, ReplayEventEmitter, StreamOverflow
 from eventemitter._sections import this_thread
 from eventemitter._turns import Gate
 
-PACKAGE = Path(eventemitter.__file__).parent
-
 Emitter = EventEmitter[Any]
 Kind = type[EventEmitter[Any]]
-Points = Literal["lines", "polls"]
 Policy = Literal["raise", "drop_oldest", "drop_newest"]
 
-both_kinds = pytest.mark.parametrize("kind", [EventEmitter, ReplayEventEmitter])
-both_points = pytest.mark.parametrize("points", ["lines", "polls"])
 all_policies = pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest"])
 
 
