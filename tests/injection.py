@@ -22,6 +22,9 @@ from typing import Any, Literal, Protocol
 Points = Literal["lines", "polls"]
 """See `inject_everywhere`."""
 
+if sys.version_info >= (3, 12):
+    _EVENTS = sys.monitoring.events
+    _WATCHED = (_EVENTS.PY_START, _EVENTS.PY_RESUME, _EVENTS.INSTRUCTION)
 _RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
@@ -230,20 +233,29 @@ class _PollInjector(_LineInjector):
 
         @contextmanager
         def _monitored(self) -> Generator[None]:
-            monitoring, events = sys.monitoring, sys.monitoring.events
-            tool = next(tool for tool in range(6) if not monitoring.get_tool(tool))
-            watched = (events.PY_START, events.PY_RESUME, events.INSTRUCTION)
-            monitoring.use_tool_id(tool, "injection")
-            for event in watched:
-                monitoring.register_callback(tool, event, self._monitor)
-            monitoring.set_events(tool, sum(watched))
+            monitoring = sys.monitoring
+            self._tool = next(tool for tool in range(6) if not monitoring.get_tool(tool))
+            monitoring.use_tool_id(self._tool, "injection")
+            for event in _WATCHED:
+                monitoring.register_callback(self._tool, event, self._monitor)
             try:
                 yield
             finally:
-                monitoring.set_events(tool, events.NO_EVENTS)
-                for event in watched:
-                    monitoring.register_callback(tool, event, None)
-                monitoring.free_tool_id(tool)
+                for event in _WATCHED:
+                    monitoring.register_callback(self._tool, event, None)
+                monitoring.free_tool_id(self._tool)
+
+        def watch(self, run: Callable[[], None]) -> None:
+            # Only meanwhile, as all code is slower then.
+            sys.monitoring.set_events(self._tool, sum(_WATCHED))
+            try:
+                super().watch(run)
+            finally:
+                sys.monitoring.set_events(self._tool, 0)
+
+        def _interrupt(self) -> None:
+            sys.monitoring.set_events(self._tool, 0)
+            super()._interrupt()
 
         def _monitor(self, code: CodeType, offset: int) -> Any:
             if not self._owns(code):
