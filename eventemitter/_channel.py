@@ -473,7 +473,7 @@ class Channel(Turn):
         self, handler: Handler | None, event: object, error: Exception, errors: list[Exception]
     ) -> None:
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
-        if isinstance(handler, Herald):
+        if type(handler) is Herald:  # a user's is not asked for its `__class__`
             handler = handler.called
         if handler is None:
             raise error  # not a handler's: the lock order was violated on the way to it

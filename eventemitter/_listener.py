@@ -166,8 +166,9 @@ class Listener:
 
     def claim(self) -> Handler | None:
         """Take the handler out; return None if somebody else has had it."""
+        self.call = removed
         handler = self.cell.pop("handler", (None,))[0]
-        self.call = removed  # in this order, see `divert`
+        self.call = removed  # again, as it may have been diverted meanwhile
         return handler
 
     def divert(self, call: Handler) -> None:

@@ -229,7 +229,15 @@ MUTANTS = [
     ),
     Mutant(
         "a removed listener is called by deliveries under way",
-        [Edit(_listener, "Listener.claim", "self.call = removed", "pass")],
+        [
+            Edit(
+                _listener,
+                "Listener.claim",
+                "        self.call = removed\n        handler",
+                "        handler",
+            ),
+            Edit(_listener, "Listener.claim", "        self.call = removed  # again", "        # "),
+        ],
         schedules.OffOfOneToComeAgainstEmit,
         "locks",
         1,
