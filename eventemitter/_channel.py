@@ -20,7 +20,7 @@ from logging import DEBUG
 from time import monotonic, perf_counter_ns
 from typing import Any, Final, cast
 
-from ._debug import came, handed_over, log, named, opens_soon, tell
+from ._debug import handed_over, log, named, opens_soon, tell
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
 from ._listener import Entry, Handler, Listener, Relay, Replay, Tap, is_relay
 from ._locks import Rank, new_lock, proved
@@ -473,12 +473,10 @@ class Channel(Turn):
         self, handler: Handler | None, event: object, error: Exception, errors: list[Exception]
     ) -> None:
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
-        if type(handler) is Herald:  # a user's is not asked for its `__class__`
-            handler = handler.called
+        if handler is not None and is_relay(handler):
+            handler = handler.called if isinstance(handler, Herald) else handler.handler
         if handler is None:
             raise error  # not a handler's: the lock order was violated on the way to it
-        if is_relay(handler):
-            handler = handler.handler
         failure = HandlerFailure(event, handler, error)
         if self.on_error is None:
             errors.append(annotated(failure))
@@ -520,36 +518,12 @@ class Channel(Turn):
 
     # Listening
 
-    def add(self, listener: Listener) -> None:
-        """Register `listener`, and replay the latest event to it."""
-        me = this_thread()
-        self.ask(listener, me)
-        if not me.inside:
-            self._join(listener, me)
-        elif self.replays:
-            me.aside.append(partial(self._join, listener, put_aside=True))
-
     def ask(self, listener: Listener, me: ThreadState) -> None:
         """Leave the request to register `listener` in the inbox."""
         if self.replays and not isinstance(listener.relay, Tap):
             listener.replay = Replay(me, me.clock)
             listener.special = True
         self.inbox.append(listener)
-
-    def _join(self, listener: Listener, me: ThreadState, *, put_aside: bool = False) -> None:
-        """See to it that `listener` is registered and has had its replay; remove it on failure."""
-        try:
-            section(me, self.mutex, self._settle_locked, me)
-            if not put_aside and log.isEnabledFor(DEBUG):
-                came(self, listener, me)
-            if listener.replay is not None:
-                self.replay(listener, me)
-        except BaseException:
-            replay = listener.replay
-            if not put_aside or (replay is not None and replay.begun):
-                in_any_case(self.withdraw, listener)
-            # Else its `on()` has returned, nobody has been told anything, and it is done again.
-            raise
 
     def withdraw(self, listener: Listener) -> None:
         """Remove a listener whose registration failed, with its replay."""

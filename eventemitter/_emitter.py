@@ -45,9 +45,10 @@ from ._errors import (
     undeclared,
 )
 from ._expectation import Expectation, Wish
-from ._follow import Forward, add_together
+from ._follow import Forward
 from ._listener import Entry, Handler, Listener, new_listener
-from ._sections import in_any_case, this_thread
+from ._registration import register
+from ._sections import this_thread
 from ._stream import Buffer, EventStream, Overflow, StreamTap
 from ._subscription import Subscription, deadline_of
 from ._turns import running_loop
@@ -404,16 +405,9 @@ class EventEmitter(Generic[E]):
         channel = self._eventemitter_channel(event_type)
         listener = new_listener(wish, once=False)  # it ends itself when it is done, not before
         wish.subscription = Subscription[T]((channel, listener))
-        expectation = Expectation[T](wish)
-        try:
-            try:
-                channel.add(listener)
-                return expectation
-            finally:
-                del expectation  # the traceback of a failed replay leads here: else a cycle (G14)
-        except BaseException:
-            in_any_case(channel.withdraw, listener)  # nobody else could
-            raise
+        # Lets go of it at once: the traceback of a failed predicate leads here, else a cycle (G14).
+        expectation = [Expectation[T](wish)]
+        return register([(channel, listener)], expectation.pop)
 
     @overload
     def stream(
@@ -477,15 +471,12 @@ class EventEmitter(Generic[E]):
             (self._eventemitter_channel(kind), new_listener(StreamTap(buffer), once=False))
             for kind in kinds
         ]
-        try:
-            for channel, listener in parts:
-                channel.add(listener)
+
+        def opened() -> EventStream[Any]:
             buffer.open([Subscription[Any](part) for part in parts])
             return EventStream[Any](buffer, kinds)
-        except BaseException:
-            for channel, listener in parts:
-                in_any_case(channel.withdraw, listener)
-            raise
+
+        return register(parts, opened)
 
     def follow(
         self: EventEmitter[T], source: EventEmitter[Any], *event_types: type[T]
@@ -528,13 +519,7 @@ class EventEmitter(Generic[E]):
             channel = source._eventemitter_channel(kind)
             forward = Forward(channel, self._eventemitter_channel(kind))
             parts.append((channel, new_listener(forward, once=False)))
-        try:
-            add_together(parts)
-            return Subscription[T](*parts)
-        except BaseException:
-            for channel, listener in parts:
-                in_any_case(channel.withdraw, listener)
-            raise
+        return register(parts, partial(Subscription[T], *parts))
 
     # Looking
 
@@ -743,13 +728,8 @@ class EventEmitter(Generic[E]):
         called: Handler = handler
         if loop is not None or made:
             called = _mailbox(call, channel, handler, loop, once=once)
-        listener = new_listener(called, once=once)
-        try:
-            channel.add(listener)
-            return Subscription[Any]((channel, listener))
-        except BaseException:
-            in_any_case(channel.withdraw, listener)  # nobody else could
-            raise
+        part = (channel, new_listener(called, once=once))
+        return register([part], partial(Subscription[Any], part))
 
     def _eventemitter_decorate(
         self,

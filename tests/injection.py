@@ -25,6 +25,16 @@ Points = Literal["lines", "polls"]
 if sys.version_info >= (3, 12):
     _EVENTS = sys.monitoring.events
     _WATCHED = (_EVENTS.PY_START, _EVENTS.PY_RESUME, _EVENTS.INSTRUCTION)
+HANDING_ON = {
+    f"EventEmitter.{name}"
+    for name in ("on", "once", "expect", "stream", "follow", "_eventemitter_listen")
+}
+"""Methods whose last call is that of a function in Python, the result of which they return.
+
+The interpreter does not look for signals between the two, nor where they themselves return: what
+was registered, their caller has.
+"""
+
 _RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
@@ -314,7 +324,9 @@ def _find_polls(code: CodeType) -> dict[int, _Poll]:
         backward = "JUMP_BACKWARD" in this.opname and this.opname != "JUMP_BACKWARD_NO_INTERRUPT"
         # The low bits of its argument tell what RESUME follows; after `await` it does not poll.
         entry = this.opname == "RESUME" and (this.arg or 0) & 3 < 2
-        if backward or entry or this.opname in {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}:
+        if following.opname == "RETURN_VALUE" and code.co_qualname in HANDING_ON:
+            pass
+        elif backward or entry or this.opname in {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}:
             line = (this.positions and this.positions.lineno) or code.co_firstlineno
             successor = int(this.argval) if backward else following.offset
             # An exception of the poll is looked up at the code unit in front of the successor.

@@ -369,14 +369,14 @@ MUTANTS = [
             Edit(
                 _emitter,
                 "EventEmitter.expect",
-                "channel.add(listener)",
+                "return register([(channel, listener)], expectation.pop)",
                 "latest = channel.latest\n"
-                "                channel.inbox.append(listener)\n"
-                "                from eventemitter._sections import this_thread\n"
-                "                channel.settle(this_thread())\n"
-                "                if latest is not NOTHING:\n"
-                "                    expectation.set_result(latest)",
-            )
+                "        made = register([(channel, listener)], expectation.pop)\n"
+                "        if latest is not NOTHING:\n"
+                "            made.set_result(latest)\n"
+                "        return made",
+            ),
+            Edit(_channel, "Channel._register_locked", "if self.latest is NOTHING", "if True"),
         ],
         schedules.ExpectAgainstEmit,
         "lines",
