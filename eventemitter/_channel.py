@@ -15,6 +15,7 @@ requests (see `_sections`). A method whose name ends in `_locked` runs as the st
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from logging import DEBUG
 from time import monotonic, perf_counter_ns
@@ -22,7 +23,7 @@ from typing import Any, Final, cast
 
 from ._debug import handed_over, log, named, opens_soon, tell
 from ._errors import HandlerFailure, annotated, raise_failures, report_unraisable
-from ._listener import Entry, Handler, Listener, Relay, Replay, Tap, is_relay
+from ._listener import Entry, Handler, Listener, Relay, Replay, Tap, is_relay, removed
 from ._locks import Rank, new_lock, proved
 from ._sections import (
     Doing,
@@ -48,14 +49,22 @@ def _is_awaited(called: Listener | Relay, listener: Listener | None) -> bool:
     return called is listener or called is listener.relay
 
 
+def _active(listeners: Iterable[Listener]) -> tuple[Listener, ...]:
+    """Return those that are active, and see that no call of another begins from now on."""
+    for each in listeners:
+        if not each.active:
+            each.call = removed  # who takes it out may not have come so far, see `Listener.claim`
+    return tuple([each for each in listeners if each.active])
+
+
 def _is_same(found: Handler | None, handler: Handler) -> bool:
     return found is handler or found == handler
 
 
 class Herald(Relay):
-    """Stands in for a handler that is called next, to say first that those before it are through.
+    """Stands in for the handler that is called next, to say first that the one before is through.
 
-    Whoever waits for one of them leaves it; so no delivery need look whether anybody does.
+    Whoever waits for that one sends it; so no delivery need look whether anybody waits.
     """
 
     __slots__ = ("_channel", "_listener", "called")
@@ -64,14 +73,28 @@ class Herald(Relay):
         self._channel = channel
         self._listener = listener
         self.called: Handler | None = None
-        """Whom it has called, which is whose an exception is."""
+        """The handler, once its call has begun."""
+
+    @property
+    def handler(self) -> Handler:
+        """Whose an exception is."""
+        return self.called or self._listener.handler or self
 
     def __call__(self, event: Any, /) -> None:
         """Tell those who wait, step back, and call whatever the listener calls then."""
-        self._channel.tell(this_thread())
+        try:
+            self._channel.tell(this_thread())
+        except RecursionError:
+            pass  # the end of the delivery tells them, too
         self._listener.recall()
         # On one line, see `Listener.call`.
         self.called = call = self._listener.call; call(event)  # noqa: E702  # fmt: skip
+
+
+def _has_begun(call: Handler | None) -> bool:
+    """Return whether a handler was called, not just a herald on the way to it."""
+    herald = issubclass(type(call), Herald)
+    return call is not None and not (herald and cast("Herald", call).called is None)
 
 
 class Channel(Turn):
@@ -88,6 +111,8 @@ class Channel(Turn):
         self.mutex = new_lock(Rank.EVENT_TYPE, event_type.__qualname__)
         self.listeners: dict[Listener, None] = {}
         """In the order of registration. Anybody may see, unlocked, that it is empty."""
+        self.registered = 0
+        """How many have been in there."""
         self.snapshot: tuple[Listener, ...] | None = None
         """The listeners, or None if they have changed since. Immutable and replaced whole."""
         self.plain: tuple[Listener, ...] | None = None
@@ -123,8 +148,8 @@ class Channel(Turn):
         writes those and then reads `running`. One of the two sees what the other wrote, as long as
         no store is overtaken by a later load of the same thread. The GIL grants that, and on
         free-threaded builds the lock of the object that each store to an attribute takes."""
-        self.calling: tuple[Listener, ...] = ()
-        """Whom the holder calls, or did last, without looking at `watches`."""
+        self.herald: Listener | None = None
+        """The listener that a `Herald` has been sent to."""
         self.errors: list[Exception] = []
         """What handlers have raised during this turn. Only the holder of the turn uses it."""
 
@@ -159,7 +184,6 @@ class Channel(Turn):
                     plain = self.plain
                     if plain is not None:
                         self.holder = me
-                        self.calling = plain
                         if self.replays:
                             self.stamp = perf_counter_ns()
                             _old, self.latest = self.latest, event
@@ -452,7 +476,7 @@ class Channel(Turn):
                     entry.snapshot = ()
                 call = None  # let go of here, not between the look-up and the call of the next
         except BaseException:
-            if entry is not None and call is not None:
+            if entry is not None and _has_begun(call):
                 entry.snapshot = ()
             raise
         self.running = None
@@ -473,10 +497,10 @@ class Channel(Turn):
         self, handler: Handler | None, event: object, error: Exception, errors: list[Exception]
     ) -> None:
         """Tell `on_error` what a handler raised, or add it to `errors`, to be raised (G11)."""
-        if handler is not None and is_relay(handler):
-            handler = handler.called if isinstance(handler, Herald) else handler.handler
         if handler is None:
             raise error  # not a handler's: the lock order was violated on the way to it
+        if is_relay(handler):
+            handler = handler.handler
         failure = HandlerFailure(event, handler, error)
         if self.on_error is None:
             errors.append(annotated(failure))
@@ -550,6 +574,9 @@ class Channel(Turn):
                 self._register_locked(me, item)
             elif item in self.listeners:
                 self._changed_locked(me)
+                if self.watches and self.herald in (None, item):
+                    self._send_herald_locked()
+                    self._tell_locked()  # the holder may have come past this one meanwhile
                 del self.listeners[item]
             elif item in self.taps:
                 self._set_taps_locked(me, [each for each in self.taps if each is not item])
@@ -580,6 +607,7 @@ class Channel(Turn):
         if replay is not None and listener.once:
             return  # the replay is its only event (G7): it is never registered
         self._changed_locked(me)
+        listener.number = self.registered = self.registered + 1
         self.listeners[listener] = None
 
     def _set_taps_locked(self, me: ThreadState, taps: list[Listener]) -> None:
@@ -690,14 +718,12 @@ class Channel(Turn):
         me = this_thread()
         if me.inside:
             return self.seen()
-        found = section(me, self.mutex, self._active_locked, me)
-        return tuple([each for each in found if each.active])
+        return _active(section(me, self.mutex, self._active_locked, me))
 
     def seen(self) -> tuple[Listener, ...]:
         """Return the same as it looks to who takes no lock, and so waits for nobody."""
         asked = [each for each in self.inbox.copy() if isinstance(each, Listener)]
-        found = self.listeners.copy() | dict.fromkeys([*self.taps, *asked])
-        return tuple([each for each in found if each.active])
+        return _active(self.listeners.copy() | dict.fromkeys([*self.taps, *asked]))
 
     def _active_locked(self, me: ThreadState) -> tuple[Listener, ...]:
         self._settle_locked(me)
@@ -775,7 +801,8 @@ class Channel(Turn):
         """Return True if nothing is to wait for, False if the wait would deadlock, None to wait."""
         self.plain = None  # or the holder would not look who waits
         self.watches.append(watch)  # before `running` is read, see there
-        self._send_heralds_locked()
+        if self.holder is not None and self.holder.thread is not watch.thread:
+            self._send_herald_locked()
         with waits_lock:
             calls = [call for call in self._calls_locked() if _is_awaited(call[0], listener)]
             watch.calls = [
@@ -793,14 +820,25 @@ class Channel(Turn):
             watch.thread.clock += 1
         return None
 
-    def _send_heralds_locked(self) -> None:
-        """See that the holder tells who waits, also where it does not look, see `calling`."""
-        running: Listener | None = None
-        while self.running is not running:  # it may have gone on meanwhile
-            running = self.running
-            if running in self.calling:
-                for listener in self.calling[self.calling.index(running) + 1 :]:
+    def _send_herald_locked(self) -> None:
+        """See that the holder tells who waits before it calls another listener (G9).
+
+        Where listeners are special it looks who waits by itself, see `_deliver`. What is waited for
+        is running already if it ever will: it has been removed.
+        """
+        self._recall_herald_locked()
+        running = self.running
+        for listener in self.listeners:
+            if running and listener.number > running.number and listener.active:
+                if not listener.special:
+                    self.herald = listener
                     listener.divert(Herald(self, listener))
+                break
+
+    def _recall_herald_locked(self) -> None:
+        if self.herald is not None:
+            self.herald.recall()
+            self.herald = None
 
     def tell(self, me: ThreadState) -> None:
         """Let go on whoever waits for calls that are over."""
@@ -816,6 +854,8 @@ class Channel(Turn):
                 self.watches.remove(watch)
             if watch in watch.agent.waits:
                 watch.agent.waits.remove(watch)
+        if not self.watches:
+            self._recall_herald_locked()
 
     def _tell_locked(self) -> None:
         """Let go on whoever waits for calls that are over."""

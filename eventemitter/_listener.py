@@ -125,11 +125,13 @@ class Listener:
     all comers gets it, also one that interrupts another (G7, G8).
     """
 
-    __slots__ = ("call", "cell", "name", "once", "relay", "replay", "special", "take")
+    __slots__ = ("call", "cell", "name", "number", "once", "relay", "replay", "special", "take")
 
     call: Handler
     name: str
     """What the handler is called, once that was told (see `_debug`)."""
+    number: int
+    """How many have been registered before it. Guarded by the mutex of the channel."""
 
     def __init__(self, handler: Handler, *, once: bool) -> None:
         self.call = removed if once else handler

@@ -166,7 +166,7 @@ MUTANTS = [
                 "self.plain is not plain:\n                            self",
                 "0:\n                            self",
             ),
-            in_channel("_send_heralds_locked", "running in self.calling", "False"),
+            in_channel("_send_herald_locked", "if running and", "if False and"),
         ],
         schedules.OffAndWaitAgainstEmit,
         "locks",
@@ -250,13 +250,13 @@ MUTANTS = [
         2,
     ),
     Mutant(
-        "who waits for a handler sends its heralds after having looked who runs it",
+        "who waits for a handler sends its herald after having looked who runs it",
         [
-            in_channel("watch_locked", "self._send_heralds_locked()", "pass"),
+            in_channel("watch_locked", "self._send_herald_locked()", "pass"),
             in_channel(
                 "watch_locked",
                 "watch.agent.waits.append(watch)",
-                "watch.agent.waits.append(watch)\n            self._send_heralds_locked()",
+                "watch.agent.waits.append(watch)\n            self._send_herald_locked()",
             ),
         ],
         schedules.OffAndWaitForThatHandlerAlone,
@@ -265,25 +265,24 @@ MUTANTS = [
     ),
     Mutant(
         "a delivery goes on without a word to who waits",
-        [in_channel("_send_heralds_locked", "running in self.calling", "False")],
+        [in_channel("_send_herald_locked", "if running and", "if False and")],
         schedules.OffAndWaitForThatHandlerAlone,
         "locks",
         1,
     ),
     Mutant(
-        "who waits does not look whether the delivery has gone on meanwhile",
-        [
-            in_channel("_send_heralds_locked", "while self.running", "if self.running"),
-            Edit(
-                _listener,
-                "Listener.divert",
-                "self.call = call\n",
-                "self.call = call if call is removed else self.call\n",
-            ),
-        ],
-        schedules.OffAndWaitForThatHandlerAlone,
-        "lines",
+        "a herald is removed with its listener, and not sent again",
+        [in_channel("_settle_locked", "self.herald in (None, item)", "not self.watches")],
+        schedules.OffAndWaitAgainstOffOfTheNext,
+        "locks",
         1,
+    ),
+    Mutant(
+        "a herald is sent again to where the delivery has come past",
+        [in_channel("_settle_locked", "self._tell_locked()", "pass")],
+        schedules.OffAndWaitAgainstOffOfTheNext,
+        "locks",
+        2,
     ),
     Mutant(
         "who waits brings back a handler that was removed",
