@@ -45,7 +45,7 @@ NOTHING: Final = object()
 def _is_awaited(called: Listener | Relay, listener: Listener | None) -> bool:
     """Return whether who waits for `listener`, or for all removed ones, waits for a call."""
     if listener is None:
-        return not (isinstance(called, Listener) and called.active)
+        return not called.active
     return called is listener or called is listener.relay
 
 
@@ -288,7 +288,7 @@ class Channel(Turn):
             try:
                 if self._arrive(me, place, entry):
                     errors = self.errors
-                    self.carry_on(me)
+                    self.carry_on(me, wait=entry is None or entry.wait)
             except BaseException:
                 in_any_case(self.abandon, me, place, errors)
                 raise
@@ -328,7 +328,7 @@ class Channel(Turn):
 
     def arrive_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
         """Return True if the turn is ours now, False if its holder delivers, None to wait."""
-        me = place.thread
+        me = place.me
         self._settle_locked(me)
         self.plain = None
         if self.holder is None:
@@ -362,13 +362,13 @@ class Channel(Turn):
 
     def resume_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
         """Take up the turn if it has come: return as `arrive_locked` does."""
-        self._settle_locked(place.thread)
+        self._settle_locked(place.me)
         if self.holder is not place:
             return None
         self.step_out_locked(place)
         self.holder = place.taken
         if entry is not None:
-            self._commit_locked(place.thread, entry)
+            self._commit_locked(place.me, entry)
         return True
 
     def _commit_locked(self, me: ThreadState, entry: Entry) -> None:
@@ -405,9 +405,10 @@ class Channel(Turn):
 
     # Delivering, in turn
 
-    def carry_on(self, me: ThreadState) -> None:
-        """Deliver the queue, then give the turn up."""
+    def carry_on(self, me: ThreadState, *, wait: bool = True) -> None:
+        """Deliver the queue, then give the turn up; `wait` says whether this call may wait."""
         while (entry := section(me, self.mutex, self._next_locked, me)) is not None:
+            entry.wait = entry.wait and wait
             self._deliver(me, entry.event, entry.snapshot, entry)
 
     def _next_locked(self, me: ThreadState) -> Entry | None:
@@ -487,7 +488,7 @@ class Channel(Turn):
         if replay is None or not listener.active:
             return False
         entry = entry or Entry(event)
-        if entry.receipt is not None and listener.relay is not None:
+        if entry.receipt is not None:
             entry.receipt.expect((listener, entry), replay)
         # In one step, with no call in it: what is kept has begun.
         replay.events += (entry,); entry.snapshot = ()  # noqa: E702  # fmt: skip

@@ -66,6 +66,11 @@ class Relay:
         return self
 
     @property
+    def active(self) -> bool:
+        """Whether it has not been removed, where it is what is called."""
+        return False
+
+    @property
     def ended(self) -> bool:
         """Whether a call under way will never go on."""
         return False

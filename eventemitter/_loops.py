@@ -30,6 +30,7 @@ from ._errors import (
     dropped_call,
     name_of,
     raise_failures,
+    report_unraisable,
 )
 from ._listener import Entry, Handler, Listener, Relay, new_listener
 from ._locks import proved
@@ -62,7 +63,10 @@ def _close_calls() -> None:
     for task in _tasks.copy():
         coroutine = task.get_coro()
         if isinstance(coroutine, Coroutine) and not task.get_loop().is_running():
-            coroutine.close()
+            try:
+                coroutine.close()
+            except BaseException as error:
+                report_unraisable(error)
 
 
 _ENDS_ALL = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -191,14 +195,20 @@ class Mailbox(Relay):
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
-            bell.mailbox = None
-            return False
-        return True
+        if bell.mailbox is None or not self._loop.is_closed():
+            return True
+        bell.mailbox = None  # closed before, or before it looked at what was left there
+        return False
 
     def ring(self, channel: Channel, me: ThreadState) -> None:
         """Wake the loop, in place of a bell that was dropped; if it is closed, lose what waits."""
         if self._posts and not self._call_soon(Bell(self, channel)):
             self.lose(channel, me)
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not been removed, nor told the only event of a once-handler."""
+        return self.listener.active
 
     @property
     def ended(self) -> bool:
@@ -486,8 +496,13 @@ class LoopPlace(TurnWait):
 
     def go_on_in(self, me: ThreadState) -> None:
         """Take note of the thread that runs the loop now: it may be another than before."""
-        if self.thread is not me:
-            self.thread, self.holding = me, TurnWait(me, self.channel, me)
+        if self.me is not me:
+            self.me, self.holding = me, TurnWait(me, self.channel, me)
+
+    @property
+    def thread(self) -> ThreadState:
+        """The thread that runs the loop: it may have become another while the task waits."""
+        return self.agent.thread
 
     @property
     def taken(self) -> TurnWait:
@@ -561,7 +576,7 @@ async def _deliver(channel: Channel, place: LoopPlace, entry: Entry) -> list[Exc
     try:
         if await _arrive(channel, place, entry):
             errors = channel.errors
-            channel.carry_on(this_thread())
+            channel.carry_on(this_thread(), wait=False)
     except (CancelledError, GeneratorExit):
         outside(place.give_way)
         outside(channel.flush)  # what others have left to whose turn it would have been
@@ -573,11 +588,11 @@ async def _deliver(channel: Channel, place: LoopPlace, entry: Entry) -> list[Exc
 
 
 async def _arrive(channel: Channel, place: LoopPlace, entry: Entry) -> bool:
-    mine = section(place.thread, channel.mutex, channel.arrive_locked, place, entry)
+    mine = section(place.me, channel.mutex, channel.arrive_locked, place, entry)
     while mine is None:
         await place.bell.wait_async()
         place.go_on_in(this_thread())
-        mine = section(place.thread, channel.mutex, channel.resume_locked, place, entry)
+        mine = section(place.me, channel.mutex, channel.resume_locked, place, entry)
     return mine
 
 

@@ -112,17 +112,23 @@ def _note_loop(me: ThreadState) -> None:
 class TurnWait:
     """A thread's place in the line for a turn, and its hold on the turn afterwards."""
 
-    __slots__ = ("agent", "gate", "level", "since", "thread", "turn")
+    __slots__ = ("agent", "gate", "level", "me", "since", "turn")
 
     gate: Gate
     """Made for a place in the line, which most emits never take."""
 
-    def __init__(self, thread: ThreadState, turn: Turn, agent: ThreadState | Strand) -> None:
-        self.thread = thread
+    def __init__(self, me: ThreadState, turn: Turn, agent: ThreadState | Strand) -> None:
+        self.me = me
+        """The thread that takes the place, and with it the turn."""
         self.turn = turn
         self.agent = agent
         """Who is held up."""
-        self.since = self.level = thread.clock
+        self.since = self.level = me.clock
+
+    @property
+    def thread(self) -> ThreadState:
+        """The thread without which it does not go on."""
+        return self.me
 
     @property
     def taken(self) -> ThreadState | TurnWait:
@@ -139,7 +145,7 @@ class TurnWait:
 
     def may_wait_for(self, holder: Doing) -> bool:
         """Return False if the holder goes on only when this call returns (G4)."""
-        return holder.thread is not self.thread
+        return holder.thread is not self.me
 
     def let_go_locked(self) -> None:
         """Let the next in line go on."""
@@ -202,7 +208,7 @@ class Turn:
             wait.gate = wait.new_gate()
             self.line.append(wait)
             wait.agent.waits.append(wait)
-            wait.thread.clock += 1
+            wait.me.clock += 1
         return True
 
     def pass_on_locked(self) -> None:
