@@ -127,6 +127,8 @@ class Channel(Turn):
         self.stamp = 0
         """When the latest event was committed: its place among those of other types, which have
         other mutexes. Any clock will do that ticks between an emit and a later one."""
+        self.route: tuple[int, frozenset[object]] = (0, frozenset())
+        """Through which channels the event with that stamp was followed."""
         self.taps: tuple[Listener, ...] = ()
         """The listeners that are told in the commit. Immutable and replaced whole."""
         self.queue: deque[Entry] = deque()
@@ -158,7 +160,9 @@ class Channel(Turn):
     @property
     def wanted(self) -> bool:
         """Whether an event makes any difference. Anybody may ask, unlocked."""
-        return bool(self.listeners or self.keeps or self.inbox or self.queue or self.told)
+        return bool(
+            self.listeners or self.keeps or self.inbox or self.queue or self.told or self.busy
+        )
 
     def emit(self, event: object) -> None:  # noqa: C901, PLR0912, PLR0915 - as a call costs time
         """Deliver `event`, or leave it with the thread that delivers now where it must not wait."""
@@ -322,6 +326,7 @@ class Channel(Turn):
         for call in self.busy.copy():
             if call[0].ended:
                 self.end_call(call, me)
+                call[0].lose(self, me)
         for relay in self.told.copy():
             if relay.ended:
                 relay.lose(self, me)
@@ -381,6 +386,8 @@ class Channel(Turn):
         entry.snapshot = self._snapshot_locked()
         if self.keeps:
             entry.stamp = entry.stamp or perf_counter_ns()
+            if entry.route:
+                self.route = entry.stamp, entry.route
             me.litter.append(self._keep_latest_locked(me, entry.event, entry.stamp))
         self.plain = None
         self.queue.append(entry)
@@ -435,7 +442,8 @@ class Channel(Turn):
 
     def rest_locked(self) -> None:
         """Have the next delivery do no more than call, where there is no more to do."""
-        if self.simple and self.holder is None and not (self.queue or self.watches or self.told):
+        waiting = self.queue or self.watches or self.told or self.busy
+        if self.simple and self.holder is None and not waiting:
             self.plain = self.snapshot
 
     def _deliver(  # noqa: C901, PLR0912
@@ -602,7 +610,9 @@ class Channel(Turn):
                 listener.replay = replay = None
                 listener.special = listener.always_special
             else:
-                replay.events = deque([Entry(self.latest)])
+                came, route = self.route
+                followed = route if came == self.stamp else frozenset[object]()
+                replay.events = deque([Entry(self.latest, route=followed)])
                 replay.stamp = self.stamp
                 self.replaying.append(listener)
         if replay is not None and listener.once:

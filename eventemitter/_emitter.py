@@ -624,7 +624,12 @@ class EventEmitter(Generic[E]):
             channel = self._eventemitter_first(event, "emit")
         # `Channel.wanted` written out, as a call costs time.
         if channel is not None and (
-            channel.listeners or channel.keeps or channel.inbox or channel.queue or channel.told
+            channel.listeners
+            or channel.keeps
+            or channel.inbox
+            or channel.queue
+            or channel.told
+            or channel.busy
         ):
             channel.emit(event)
 

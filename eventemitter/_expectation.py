@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from functools import partial
@@ -25,19 +26,24 @@ T = TypeVar("T")
 _RESULT, _FAILURE, _CANCELLED = "done", "failed", "cancelled"
 
 
+def _nothing() -> None:
+    """Stand in for a weak reference to nothing."""
+
+
 class Wish(Relay):
     """What an expectation waits for: offers it events until it is done."""
 
-    __slots__ = ("end", "event_type", "expectation", "gates", "subscription", "where")
+    __slots__ = ("end", "event_type", "gates", "kept", "subscription", "where")
     label = "expectation"
 
     def __init__(self, event_type: type, where: Callable[[Any], object] | None) -> None:
         self.event_type: type = event_type
         self.where: Callable[[Any], object] | None = where
-        self.expectation: Expectation[Any] | None = None
-        """None once it is done: it holds this."""
-        self.end: Callable[[str, object], bool] | None = None
-        """Ends it in some way; None once it is done. Returns whether it was not done."""
+        self.end: Callable[[], Callable[[str, object], bool] | None] = _nothing
+        """A weak reference to what ends the expectation in some way, and returns whether it was not
+        done. Weak, as nobody waits for an expectation that nobody holds."""
+        self.kept: Expectation[Any] | None = None
+        """The expectation, where somebody is to be called when it is done."""
         self.subscription: Subscription[Any] | None = None
         """What to end when it is done. None once it is."""
         self.gates: list[Gate] = []
@@ -60,20 +66,20 @@ class Wish(Relay):
         return where is None or bool(where(event))
 
     def _end(self, how: str, outcome: object) -> None:
-        end = self.end
+        end = self.end()
         try:
             if end is not None:
                 end(how, outcome)
+            elif self.subscription is not None:
+                self.subscription.off()  # its finalizer was cut short
         finally:
             del end, outcome
 
     def removed(self, me: ThreadState) -> bool:
         """Cancel the expectation; return whether it was not done yet."""
         del me
-        expectation, end = self.expectation, self.end
-        if expectation is None or end is None or expectation.done():
-            return False
-        return end(_CANCELLED, None)
+        end = self.end()
+        return end is not None and end(_CANCELLED, None)
 
 
 class Expectation(Future[T]):
@@ -108,7 +114,12 @@ class Expectation(Future[T]):
         self._mutex = new_lock(Rank.STREAM, "an expectation")
         self._told = False
         """Whether the base class knows. Guarded by the mutex."""
-        wish.expectation, wish.end = self, self._end
+        wish.end = weakref.WeakMethod(self._end)
+
+    def __del__(self) -> None:
+        wish: Wish | None = getattr(self, "_wish", None)
+        if wish is not None and wish.subscription is not None:
+            wish.subscription.off()
 
     def __repr__(self) -> str:
         how, outcome = self._outcome.get("end", ("pending", None))
@@ -147,8 +158,8 @@ class Expectation(Future[T]):
         for gate in self._wish.gates.copy():
             gate.ring()
         section(me, self._mutex, self._tell_base_locked)
-        self._wish.expectation = self._wish.end = None
-        self._wish.subscription = self._wish.where = None
+        self._wish.end = _nothing
+        self._wish.kept = self._wish.subscription = self._wish.where = None
         for key in self._callbacks.copy():
             self._call_one(partial(self._callbacks.pop, key, None))
 
@@ -193,6 +204,7 @@ class Expectation(Future[T]):
             >>> emitter.emit("it")
             got it
         """
+        self._wish.kept = self
         self._callbacks[object()] = (fn,)
         if self._outcome:
             outside(self._finish)
@@ -323,7 +335,7 @@ class Expectation(Future[T]):
             await self._await_at(gate)
         except BaseException:
             discard(self._wish.gates, gate)
-            if not self._wish.gates:
+            if not (self._wish.gates or self._callbacks or self._waiters):
                 cancel = self.cancel
                 outside(lambda _: cancel())
             raise

@@ -19,6 +19,7 @@ from collections.abc import Coroutine
 from functools import partial
 from inspect import isawaitable
 from itertools import count
+from typing import TypeAlias
 
 from ._channel import Channel
 from ._errors import (
@@ -53,20 +54,38 @@ _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar(
 )
 """The call that the running task is, or was started by."""
 
-_tasks: set[asyncio.Task[None]] = set()
-"""The calls under way: a loop by itself holds its tasks but weakly."""
+_Calls: TypeAlias = "dict[asyncio.Task[None], tuple[Mailbox, Channel]]"
+_tasks: dict[AbstractEventLoop, _Calls] = {}
+"""The calls under way, by loop: that by itself holds its tasks but weakly. Only the loop changes
+what is its own, or who finds it closed, in one step each."""
 
 
 @atexit.register
 def _close_calls() -> None:
     """Close what loops have left undone, which would be reported at the end of the program."""
-    for task in _tasks.copy():
-        coroutine = task.get_coro()
-        if isinstance(coroutine, Coroutine) and not task.get_loop().is_running():
-            try:
-                coroutine.close()
-            except BaseException as error:
-                report_unraisable(error)
+    lose_calls(this_thread())
+    for calls in _tasks.copy().values():
+        for task in calls.copy():
+            _close(task)
+
+
+def lose_calls(me: ThreadState) -> None:
+    """Report what loops that were closed have left undone, and let go of it (G11, G14)."""
+    for loop in _tasks.copy():
+        if loop.is_closed():
+            for task, (mailbox, channel) in _tasks.pop(loop, {}).items():
+                if not task.done():
+                    mailbox.lose(channel, me)
+                    _close(task)
+
+
+def _close(task: asyncio.Task[None]) -> None:
+    coroutine = task.get_coro()
+    if isinstance(coroutine, Coroutine) and not task.get_loop().is_running():
+        try:
+            coroutine.close()
+        except BaseException as error:
+            report_unraisable(error)
 
 
 _ENDS_ALL = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -165,6 +184,9 @@ class Mailbox(Relay):
         """What is still to be told. Who delivers appends; only the loop removes."""
         self._running: object | None = None
         """Whether there is a task. Only the loop uses this field."""
+        self._telling: tuple[Entry, Handler] | None = None
+        """What is awaited. Only the loop uses this field, or who finds it closed."""
+        outside(lose_calls)
 
     @property
     def handler(self) -> Handler:
@@ -237,6 +259,9 @@ class Mailbox(Relay):
 
         But for the event `told`, whose failure the emitting thread raises.
         """
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            self._failed(channel, *telling, closed_loop(channel.event_type, telling[1]))
         while (entry := self._next()) is not None:
             if entry is not told:
                 error = closed_loop(channel.event_type, self.handler)
@@ -247,6 +272,10 @@ class Mailbox(Relay):
             if listener.relay is self:
                 channel.remove(listener)
         self.removed(me)
+        calls = _tasks.get(self._loop, {})
+        for task, (mailbox, _) in calls.copy().items():
+            if mailbox is self and calls.pop(task, None) is not None:
+                _close(task)
 
     # On the loop's thread
 
@@ -266,7 +295,7 @@ class Mailbox(Relay):
                 self._release(*self._posts)
                 raise
             task.add_done_callback(partial(self._ended, channel, token))
-            _tasks.add(task)
+            _tasks.setdefault(self._loop, {})[task] = self, channel
             task.set_name(f"handler {name_of(self.handler)}")
             # What a loop leaves undone at its end is not to be reported. As `asyncio.gather` does.
             setattr(task, "_log_destroy_pending", False)  # noqa: B010 - it has no public name
@@ -323,6 +352,7 @@ class Mailbox(Relay):
                 proved(listener)
                 for (handler,) in iter(listener.take, None): result = handler(entry.event)  # noqa: E701  # fmt: skip
             if isawaitable(result):
+                self._telling = entry, handler
                 await result
             self._release(entry)
         except CancelledError:
@@ -338,12 +368,15 @@ class Mailbox(Relay):
         except Exception as raised:
             self._failed(channel, entry, handler, raised)
         finally:
-            call.strand = None
+            call.strand = self._telling = None
             channel.told.pop(self, None)
 
     def _ended(self, channel: Channel, token: object, task: asyncio.Task[None]) -> None:
         """Go on with what has come since the task has looked; drop it where that was cancelled."""
-        _tasks.discard(task)
+        calls = _tasks.get(self._loop, {})
+        calls.pop(task, None)
+        if not calls:
+            _tasks.pop(self._loop, None)
         if self._running is token:
             self._running = None
         channel.told.pop(self, None)

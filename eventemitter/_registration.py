@@ -29,7 +29,7 @@ def register(parts: Parts, made: Callable[[], T]) -> T:
         if me.inside:
             me.aside.append(partial(_join_later, parts))
         else:
-            _join(parts, me)
+            _join(parts, me, aloud=True)
         return made()
     except BaseException:
         _withdraw(parts)
@@ -39,7 +39,7 @@ def register(parts: Parts, made: Callable[[], T]) -> T:
 def _join_later(parts: Parts, me: ThreadState) -> None:
     """Do what a registration that interrupted this package could not: it has returned since."""
     try:
-        _join(parts, me)
+        _join(parts, me, aloud=False)
     except BaseException:
         if any(each.replay is not None and each.replay.begun for _, each in parts):
             _withdraw(parts)
@@ -47,11 +47,12 @@ def _join_later(parts: Parts, me: ThreadState) -> None:
         raise
 
 
-def _join(parts: Parts, me: ThreadState) -> None:
+def _join(parts: Parts, me: ThreadState, *, aloud: bool) -> None:
     replays: list[tuple[int, Channel, Listener]] = []
     for channel, listener in parts:
         channel.settle(me)
-        came(channel, listener, me)
+        if aloud:
+            came(channel, listener, me)
         if (replay := listener.replay) is not None:
             replays.append((replay.stamp, channel, listener))
     replays.sort(key=itemgetter(0))

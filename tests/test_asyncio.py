@@ -1008,7 +1008,7 @@ async def call_under_way() -> asyncio.Task[None]:
     """Return the task of this loop that calls a handler."""
 
     def found() -> set[asyncio.Task[None]]:
-        return asyncio.all_tasks() & _tasks
+        return {*_tasks.get(asyncio.get_running_loop(), {})}
 
     await reach(found)
     [task] = found()
@@ -1457,6 +1457,8 @@ def test_nothing_is_printed_about_tasks_at_shutdown(case: str, *, debug: bool) -
         assert bad not in printed
     if case in {"waiting", "never started", "emitter goes first"}:
         assert "was not told of Ping" in printed  # these have dropped an event
+    elif case == "loop closed with a call in flight":
+        assert "the event loop of handler forever for Ping is closed" in printed
     else:
         assert printed == ""
 
@@ -3088,7 +3090,7 @@ def end_by_hand(task: asyncio.Task[Any]) -> None:
     coroutine = task.get_coro()
     assert coroutine is not None
     coroutine.close()
-    _tasks.discard(task)
+    _tasks[task.get_loop()].pop(task)
 
 
 def test_wait_for_a_call_whose_loop_was_closed_ends(new_loop: LoopFactory, crew: Crew) -> None:
@@ -3109,8 +3111,7 @@ def test_wait_for_a_call_whose_loop_was_closed_ends(new_loop: LoopFactory, crew:
     try:
         assert waiting.result(PATIENCE * 2)
     finally:
-        for task in {task for task in _tasks if task.get_loop() is loop}:
-            end_by_hand(task)
+        assert loop not in _tasks
 
 
 # Each call counts for itself

@@ -35,6 +35,7 @@ from support import (
 
 from eventemitter import EventEmitter, Expectation, HandlerFailure, ReplayEventEmitter
 from eventemitter._channel import Channel
+from eventemitter._expectation import Wish
 from eventemitter._sections import this_thread
 from eventemitter._turns import Gate
 
@@ -1173,7 +1174,6 @@ def test_wait_for_that_times_out_leaves_nothing_registered(
     assert emitter.listener_count(Ping) == 0
 
 
-@pytest.mark.xfail(reason="asyncio cancels a task that has not begun to await it")
 @pytest.mark.parametrize("timeout", [0, -1])
 def test_wait_for_without_waiting_leaves_nothing_registered(
     emitter: Emitter, timeout: float
@@ -1186,6 +1186,69 @@ def test_wait_for_without_waiting_leaves_nothing_registered(
 
     asyncio.run(main())
     assert emitter.listener_count(Ping) == 0
+
+
+def test_gather_that_is_cancelled_at_once_leaves_nothing_registered(emitter: Emitter) -> None:
+    """Its tasks have not begun to await anything: there is nobody left who could."""
+
+    async def main() -> None:
+        gathered = asyncio.gather(emitter.expect(Ping), emitter.expect(Pong))
+        gathered.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gathered
+
+    asyncio.run(main())
+    gc.collect()  # asyncio holds them by the traceback of what it raises, in a cycle
+    assert not emitter.event_types()
+
+
+def test_who_is_to_be_called_keeps_an_expectation(emitter: Emitter) -> None:
+    """It need not be held by anybody else."""
+    done: list[Ping] = []
+    emitter.expect(Ping).add_done_callback(lambda each: done.append(each.result()))
+    assert emitter.listener_count(Ping) == 1
+    emitter.emit(Ping(1))
+    assert done == [Ping(1)]
+    assert emitter.listener_count(Ping) == 0
+
+
+def test_expectation_that_nobody_holds_is_gone(emitter: Emitter) -> None:
+    """Nobody can wait for it (G14)."""
+    emitter.expect(Ping)
+    assert emitter.listener_count(Ping) == 0
+
+
+def test_expectation_whose_end_was_cut_short_goes_with_the_next_event(emitter: Emitter) -> None:
+    """KeyboardInterrupt in its finalizer is nobody's to catch (G11)."""
+    expectation = emitter.expect(Ping)
+    [subscription] = emitter.listeners(Ping)
+    [(_, listener)] = subscription.parts
+    assert isinstance(listener.relay, Wish)
+    listener.relay.subscription, kept = None, listener.relay.subscription
+    del expectation  # as if it had been cut short
+    assert emitter.listener_count(Ping) == 1
+    listener.relay.subscription = kept
+    emitter.emit(Ping())
+    assert emitter.listener_count(Ping) == 0
+
+
+def test_task_that_is_cancelled_leaves_an_expectation_that_others_wait_for(
+    emitter: Emitter,
+) -> None:
+    """Not only tasks: also who has it call back, and `concurrent.futures.wait`."""
+
+    async def main() -> None:
+        expectation = emitter.expect(Ping)
+        other = asyncio.wrap_future(expectation)
+        task = asyncio.ensure_future(expectation)
+        await until_async(lambda: waiters(expectation) == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        emitter.emit(Ping(1))
+        assert await other == Ping(1)
+
+    asyncio.run(main())
 
 
 def test_timeout_that_is_over_leaves_nothing_registered(emitter: Emitter) -> None:
