@@ -30,9 +30,10 @@ def _parameter(base: Any, root: type, names: dict[str, Any]) -> Any:
         below = get_origin(each) or each
         if isinstance(below, type) and issubclass(below, root):
             found = _parameter(each, root, own)
-            if not given:
-                return found
-            return _substituted(found, dict(zip(origin.__parameters__, given, strict=False)))
+            if given:
+                found = _substituted(found, dict(zip(origin.__parameters__, given, strict=False)))
+            if found is not Any:
+                return found  # else another base may say more
     return Any
 
 

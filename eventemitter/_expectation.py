@@ -33,7 +33,7 @@ def _nothing() -> None:
 class Wish(Relay):
     """What an expectation waits for: offers it events until it is done."""
 
-    __slots__ = ("end", "event_type", "gates", "kept", "subscription", "where")
+    __slots__ = ("end", "event_type", "gates", "kept", "over", "subscription", "where")
     label = "expectation"
 
     def __init__(self, event_type: type, where: Callable[[Any], object] | None) -> None:
@@ -46,6 +46,8 @@ class Wish(Relay):
         """The expectation, where somebody is to be called when it is done."""
         self.subscription: Subscription[Any] | None = None
         """What to end when it is done. None once it is."""
+        self.over = False
+        """Whether it is decided how it ends."""
         self.gates: list[Gate] = []
         """Who waits. Each adds and removes its own, in one step of the list."""
 
@@ -79,7 +81,7 @@ class Wish(Relay):
         """Cancel the expectation; return whether it was not done yet."""
         del me
         end = self.end()
-        return end is not None and end(_CANCELLED, None)
+        return end is not None and not self.over and end(_CANCELLED, None)
 
 
 class Expectation(Future[T]):
@@ -134,6 +136,7 @@ class Expectation(Future[T]):
         end = (how, outcome)
         try:
             decided = self._outcome.setdefault("end", end) is end
+            self._wish.over = True
             outside(self._finish)
             return decided  # noqa: TRY300 - nothing may come between
         except BaseException:

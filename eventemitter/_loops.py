@@ -79,6 +79,16 @@ def lose_calls(me: ThreadState) -> None:
                     _close(task)
 
 
+def _forget(task: asyncio.Task[None]) -> bool:
+    """Hold a task no longer; return whether it was held."""
+    loop = task.get_loop()
+    calls = _tasks.get(loop, {})
+    held = calls.pop(task, None) is not None
+    if not calls:
+        _tasks.pop(loop, None)
+    return held
+
+
 def _close(task: asyncio.Task[None]) -> None:
     coroutine = task.get_coro()
     if isinstance(coroutine, Coroutine) and not task.get_loop().is_running():
@@ -272,9 +282,8 @@ class Mailbox(Relay):
             if listener.relay is self:
                 channel.remove(listener)
         self.removed(me)
-        calls = _tasks.get(self._loop, {})
-        for task, (mailbox, _) in calls.copy().items():
-            if mailbox is self and calls.pop(task, None) is not None:
+        for task, (mailbox, _) in _tasks.get(self._loop, {}).copy().items():
+            if mailbox is self and _forget(task):
                 _close(task)
 
     # On the loop's thread
@@ -373,10 +382,7 @@ class Mailbox(Relay):
 
     def _ended(self, channel: Channel, token: object, task: asyncio.Task[None]) -> None:
         """Go on with what has come since the task has looked; drop it where that was cancelled."""
-        calls = _tasks.get(self._loop, {})
-        calls.pop(task, None)
-        if not calls:
-            _tasks.pop(self._loop, None)
+        _forget(task)
         if self._running is token:
             self._running = None
         channel.told.pop(self, None)

@@ -149,13 +149,14 @@ def test_the_repr_of_a_stream_says_what_is_in_its_buffer(kind: Emitter) -> None:
 def test_the_listeners_of_an_emitter_say_what_they_are(emitter: EventEmitter[Any]) -> None:
     """Inside: also those that `expect`, `stream` and `follow` have registered."""
     emitter.on(Ping, handle)
-    emitter.expect(Ping)
+    expectation = emitter.expect(Ping)
     emitter.stream(Ping)
     EventEmitter[Any]().follow(emitter, Ping)
     calls = ["handle", "<expectation>", "<follower>", "<stream>"]
     found = sorted(map(repr, emitter.listeners(Ping)))
     assert found == sorted(f"<Subscription to Ping: calls {each}>" for each in calls)
     assert emitter.event_types() == (Ping,)
+    assert not expectation.done()
 
 
 def test_a_repr_takes_no_lock(emitter: EventEmitter[Any]) -> None:
@@ -164,10 +165,12 @@ def test_a_repr_takes_no_lock(emitter: EventEmitter[Any]) -> None:
     subscription = emitter.on(Ping, handle)
     shown = [emitter, stream, expectation, subscription]
     before = [*map(repr, shown)]
-    channel_of(emitter, Ping).mutex = NoLock()
-    setattr(getattr(stream, "_buffer"), "_mutex", NoLock())  # noqa: B009, B010 - it is not public
-    vars(expectation).update(_mutex=NoLock(), _condition=NoLock())
-    assert [*map(repr, shown)] == before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channel_of(emitter, Ping), "mutex", NoLock())
+        patch.setattr(getattr(stream, "_buffer"), "_mutex", NoLock())  # noqa: B009 - not public
+        patch.setattr(expectation, "_mutex", NoLock())
+        patch.setattr(expectation, "_condition", NoLock())
+        assert [*map(repr, shown)] == before
 
 
 class Looked(Interrupted):
