@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import Context
 from functools import partial
 from types import MethodType, coroutine
 from typing import Any, Protocol, TypeVar, TypeVarTuple
@@ -3102,6 +3103,230 @@ def test_wait_for_a_call_whose_loop_was_closed_ends(new_loop: LoopFactory, crew:
     waiting = crew.run(subscription.off_and_wait, PATIENCE)
     assert waiting.result(PATIENCE * 2)
     assert loop not in _tasks
+
+
+def test_call_that_a_closed_loop_never_ends_is_reported(
+    new_loop: LoopFactory, run: Run, crew: Crew
+) -> None:
+    """To who awaits it on another loop, with the next event, though that loop's task never ends.
+
+    1 a handler awaits on one loop, 2 a task of another awaits it, 3 the first is closed.
+    """
+    emitter = EventEmitter[Ping]()
+    loop = new_loop()
+    latches: list[Latch] = []
+
+    async def handler(_: Ping) -> None:
+        latches.append(Latch())
+        await latches[0]()
+
+    subscription = emitter.on(Ping, handler, loop=loop)
+
+    async def main() -> None:
+        task = asyncio.create_task(emitter.emit_async(Ping()))
+        await rounds()
+        await in_thread(crew, loop.run_until_complete, reach(lambda: latches))  # 1
+        await rounds()
+        assert not task.done()  # 2
+        loop.close()  # 3
+        emitter.emit(Ping())
+        with pytest.raises(ExceptionGroup, match="1 handler of Ping raised") as caught:
+            await task
+        assert "is closed" in str(caught.value.exceptions[0])
+
+    run(main())
+    assert not subscription.active
+    assert loop not in _tasks
+    assert_idle(emitter)
+
+
+def test_calls_that_a_closed_loop_never_ends_are_let_go_of(new_loop: LoopFactory) -> None:
+    """With the next coroutine function that is registered anywhere (G14)."""
+    failures: list[HandlerFailure] = []
+    emitter = EventEmitter[Ping](on_error=failures.append)
+    loop = new_loop()
+    latches: list[Latch] = []
+
+    async def handler(_: Ping) -> None:
+        latches.append(Latch())
+        await latches[0]()
+
+    emitter.on(Ping, handler, loop=loop)
+    emitter.emit(Ping(1))
+    loop.run_until_complete(reach(lambda: latches))
+    loop.close()
+    other = new_loop()
+    EventEmitter[Ping]().on(Ping, handler, loop=other)
+    other.close()
+    assert [(failure.event, failure.handler) for failure in failures] == [(Ping(1), handler)]
+    assert loop not in _tasks
+
+
+def test_loop_that_is_closed_while_it_is_told_loses_nothing(crew: Crew) -> None:
+    """It looks whether it is closed, and only then keeps what it is told (G13).
+
+    1 an emit is about to tell the loop, which has looked, 2 that is closed, 3 the emit goes on.
+    """
+    stop = Stop()
+
+    class Slow(asyncio.SelectorEventLoop):
+        """A loop that is told slowly."""
+
+        def call_soon_threadsafe(  # type: ignore[override]
+            self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        ) -> asyncio.Handle:
+            stop()
+            return asyncio.Handle(callback, args, self, context)  # kept by nobody
+
+    emitter = EventEmitter[Ping]()
+    loop = Slow()
+    subscription = emitter.on(Ping, ignore_async, loop=loop)
+
+    def emit() -> None:
+        with pytest.raises(ExceptionGroup) as caught:
+            emitter.emit(Ping())
+        assert "is closed" in str(caught.value.exceptions[0])
+
+    crew.run(emit)
+    stop.wait()  # 1
+    loop.close()  # 2
+    stop.go()  # 3
+    crew.join()
+    assert not subscription.active
+
+
+def test_removing_all_does_not_wait_for_a_coroutine_function_that_comes_later(
+    run: Run, crew: Crew
+) -> None:
+    """Not even where it waits for one of that event type (G9).
+
+    1 a thread waits for a call on the loop, 2 another listener comes and is called, 3 the first
+    call ends.
+    """
+    emitter = EventEmitter[Ping]()
+    first, second = Latch(), Latch()
+
+    async def main() -> None:
+        emitter.on(Ping, first)
+        emitter.emit(Ping())
+        await first.reached.wait()
+        waiting = crew.run(emitter.remove_all_listeners_and_wait)
+        await reach(lambda: channel_of(emitter, Ping).watches)  # 1
+        emitter.on(Ping, second)
+        emitter.emit(Ping())
+        await second.reached.wait()  # 2
+        again = crew.run(emitter.remove_all_listeners_and_wait, Ping, 0)
+        first.open.set()  # 3
+        assert await asyncio.wrap_future(waiting)
+        await asyncio.wrap_future(again)
+        second.open.set()
+        await rounds()
+
+    run(main())
+
+
+def test_task_in_line_whose_loop_moves_is_known_to_need_its_new_thread(
+    new_loop: LoopFactory, crew: Crew
+) -> None:
+    """G10: an emit in the thread without which the task does not go on does not wait for it.
+
+    1 a thread delivers, 2 a task stands in line, 3 its loop goes on in another thread, 4 where an
+    emit hands its event over.
+    """
+    emitter = EventEmitter[Ping]()
+    stop, seen = Stop(), list[int]()
+
+    def handle(event: Ping) -> None:
+        seen.append(event.number)
+        if event.number == 0:
+            stop()
+
+    emitter.on(Ping, handle)
+    crew.run(emitter.emit, Ping(0))
+    stop.wait()  # 1
+    loop = new_loop()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def begin() -> None:
+        tasks.append(asyncio.create_task(emitter.emit_async(Ping(1))))
+        await reach(lambda: channel_of(emitter, Ping).line)
+
+    async def go_on() -> None:
+        emitter.emit(Ping(2))  # 4
+        stop.go()
+        await tasks[0]
+
+    loop.run_until_complete(begin())  # 2
+    crew.run(loop.run_until_complete, go_on()).result(PATIENCE)  # 3
+    crew.join()
+    loop.close()
+    assert sorted(seen) == [0, 1, 2]
+    assert_idle(emitter)
+
+
+@pytest.mark.parametrize("call", ["emit_async", "emit_nowait"])
+def test_who_must_not_wait_does_not_for_an_event_that_was_left_to_it(
+    run: Run, crew: Crew, call: str
+) -> None:
+    """What its own handler has emitted goes on to a follower whose turn another thread has.
+
+    1 a thread has the turn there, 2 the call delivers both events, and hands them over there.
+    """
+    source, target = EventEmitter[Ping](), EventEmitter[Ping]()
+    target.follow(source, Ping)
+    stop = Stop()
+    heard: list[int] = []
+
+    def slow(event: Ping) -> None:
+        heard.append(event.number)
+        if event.number == 0:
+            stop()
+
+    target.on(Ping, slow)
+    source.on(Ping, lambda event: source.emit(Ping(2)) if event.number == 1 else None)
+    crew.run(target.emit, Ping(0))
+    stop.wait()  # 1
+
+    async def main() -> None:
+        tasks: list[asyncio.Task[None]] = []
+        if call == "emit_nowait":
+            source.emit_nowait(Ping(1))
+        else:
+            tasks.append(asyncio.create_task(source.emit_async(Ping(1))))
+            await reach(lambda: len(channel_of(target, Ping).queue) == 3)
+        assert heard == [0]  # 2
+        stop.go()
+        await asyncio.gather(*tasks)
+
+    run(main())
+    crew.join()
+    assert heard == [0, 1, 2]
+
+
+def test_emit_async_awaits_a_plain_handler_in_its_replay(run: Run, crew: Crew) -> None:
+    """Another thread tells it the event, after the latest one (G2)."""
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping(1))
+    stop = Stop()
+    seen: list[int] = []
+
+    def handle(event: Ping) -> None:
+        if event.number == 1:
+            stop()
+        seen.append(event.number)
+
+    crew.run(emitter.on, Ping, handle)
+    stop.wait()
+
+    async def main() -> None:
+        task = asyncio.create_task(emitter.emit_async(Ping(2)))
+        await rounds()
+        assert not task.done()
+        stop.go()
+        await task
+        assert seen == [1, 2]
+
+    run(main())
 
 
 # Each call counts for itself
