@@ -94,7 +94,8 @@ class Herald(Relay):
 def _has_begun(call: Handler | None) -> bool:
     """Return whether a handler was called, not just a herald on the way to it."""
     herald = issubclass(type(call), Herald)
-    return call is not None and not (herald and cast("Herald", call).called is None)
+    nobody = call is None or call is removed or (herald and cast("Herald", call).called is None)
+    return not nobody
 
 
 class Channel(Turn):
@@ -481,7 +482,7 @@ class Channel(Turn):
                     self.inbox.append(listener)
                     if call is not None and log.isEnabledFor(DEBUG):
                         tell(self, me, f"listener {named(listener, call)} removed")
-                if entry is not None:
+                if entry is not None and _has_begun(call):
                     entry.snapshot = ()
                 call = None  # let go of here, not between the look-up and the call of the next
         except BaseException:
@@ -489,6 +490,8 @@ class Channel(Turn):
                 entry.snapshot = ()
             raise
         self.running = None
+        if entry is not None:
+            entry.snapshot = ()
 
     def _keep_locked(self, listener: Listener, event: object, entry: Entry | None) -> bool:
         """Leave `event` to the thread that still replays to `listener`, if one does (G2)."""

@@ -242,6 +242,27 @@ def test_a_generic_base_by_itself_declares_nothing(cls: Any) -> None:
     assert accepted(cls) == ANYTHING
 
 
+def test_a_base_that_declares_nothing_hides_none_that_does() -> None:
+    """In whatever order they stand."""
+
+    class Bare(EventEmitter[Any]):
+        """It emits anything."""
+
+    class Link(EventEmitter[Ping]):
+        """It does not."""
+
+    class Late(Bare, Link):
+        """It inherits both."""
+
+    class Named(Bare, ReplayEventEmitter[Ping]):
+        """It names a parameter of its own."""
+
+    for cls in (Late, Named):
+        emitter: Any = cls()
+        with pytest.raises(TypeError, match="declares Ping, not Pong"):
+            emitter.emit(Pong())
+
+
 def test_subclasses_do_not_share_what_they_declare() -> None:
     """Section 2: nor does the order matter in which they are used."""
     first, second = declaring(Base, Ping), declaring(Base, Pong)

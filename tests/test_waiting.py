@@ -17,11 +17,13 @@ from support import (
     Stop,
     assert_idle,
     channel_of,
+    raise_interrupt,
     until_in_line,
     until_waited_for,
 )
 
 from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription
+from eventemitter._channel import Channel, Herald
 from eventemitter._sections import this_thread
 from eventemitter._turns import Gate, Turn
 
@@ -281,6 +283,85 @@ def test_the_next_handler_is_the_one_that_raised(crew: Crew, emitter_type: Emitt
     assert last == [Ping(1), Ping(2)]
     assert [each.call for each in channel_of(emitter, Ping).listeners] == [fail, last.append]
     assert_idle(emitter)
+
+
+@both_emitters
+def test_nothing_is_left_where_the_next_handler_is_never_called(
+    crew: Crew, emitter_type: EmitterType
+) -> None:
+    """G14: who waited takes back what was to tell it (G11: KeyboardInterrupt ends the delivery)."""
+    emitter = emitter_type()
+    stop = Stop()
+
+    def interrupt(_: Ping) -> None:
+        stop()
+        raise KeyboardInterrupt
+
+    def emit() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            emitter.emit(Ping())
+
+    subscription = emitter.on(Ping, interrupt)
+    emitter.on(Ping, ignore)
+    channel = channel_of(emitter, Ping)
+    crew.run(emit)
+    stop.wait()
+    waiting = crew.run(subscription.off_and_wait)
+    until_waited_for(channel, 1)
+    assert [each.call for each in channel.listeners] != [ignore]
+    stop.go()
+    assert waiting.result(PATIENCE)
+    crew.join()
+    assert [each.call for each in channel.listeners] == [ignore]
+    assert channel.herald is None
+
+
+@both_emitters
+def test_event_whose_first_handler_was_not_begun_is_kept(
+    emitter_type: EmitterType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G11: KeyboardInterrupt where the delivery is about to tell who waits, and then to call it.
+
+    1 a handler leaves an event in the queue, 2 the next emit begins with that, and is interrupted.
+    """
+    emitter = emitter_type()
+    seen: list[int] = []
+
+    def leave(event: Ping) -> None:
+        emitter.emit(Ping(event.number + 1))
+        raise KeyboardInterrupt
+
+    first = emitter.on(Ping, leave)
+    emitter.on(Ping, lambda event: seen.append(event.number))
+    with pytest.raises(KeyboardInterrupt):
+        emitter.emit(Ping(1))  # 1
+    first.off()
+    channel = channel_of(emitter, Ping)
+    [listener] = channel.listeners
+    listener.divert(Herald(channel, listener))
+    monkeypatch.setattr(Channel, "tell", raise_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        emitter.emit(Ping(3))  # 2
+    monkeypatch.undo()
+    assert not seen
+    emitter.emit(Ping(4))
+    assert seen[0] == 2
+    assert seen[-1] == 4
+    assert_idle(emitter)
+
+
+@both_emitters
+@pytest.mark.parametrize("look", ["remove_all_listeners", "listener_count"])
+def test_who_finds_a_listener_gone_may_rely_on_it(emitter_type: EmitterType, look: str) -> None:
+    """G8: also where another thread is just taking it out, and has not come so far."""
+    emitter = emitter_type()
+    seen: list[Ping] = []
+    emitter.on(Ping, seen.append)
+    [listener] = channel_of(emitter, Ping).listeners
+    listener.cell.clear()  # the first half of off()
+    getattr(emitter, look)(Ping)
+    emitter.emit(Ping())
+    assert not seen
 
 
 @both_emitters
