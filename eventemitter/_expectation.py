@@ -92,8 +92,9 @@ class Expectation(Future[T]):
     the wait with `asyncio.timeout` or `asyncio.wait_for`.
 
     Cancelling it leaves nothing registered; so does cancelling the last task that awaits it, as
-    `asyncio.wait_for` does when its time is up. As a context manager it is cancelled on leaving.
-    Where its listener is removed it is cancelled, so that nobody waits for ever.
+    `asyncio.wait_for` does when its time is up, where nobody else waits. As a context manager it is
+    cancelled on leaving. Where its listener is removed it is cancelled, so that nobody waits for
+    ever. Where nobody holds it any more, and nobody is to be called when it is done, it is gone.
 
     Example:
         >>> emitter = EventEmitter()
