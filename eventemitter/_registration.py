@@ -24,15 +24,19 @@ def register(parts: Parts, made: Callable[[], T]) -> T:
     """
     me = this_thread()
     try:
-        for channel, listener in parts:
-            channel.ask(listener, me)
-        if me.inside:
-            me.aside.append(partial(_join_later, parts))
-        else:
-            _join(parts, me, aloud=True)
-        return made()
+        try:
+            for channel, listener in parts:
+                channel.ask(listener, me)
+            if me.inside:
+                me.aside.append(partial(_join_later, parts))
+            else:
+                _join(parts, me, aloud=True)
+            return made()
+        except BaseException:
+            _withdraw(parts)
+            raise
     except BaseException:
-        _withdraw(parts)
+        _withdraw(parts)  # again, as that may have been cut short itself
         raise
 
 

@@ -349,7 +349,7 @@ def test_keyboard_interrupt_loses_no_listener_of_another_thread(crew: Crew) -> N
     stop = Stop()
 
     def register() -> Subscription[Ping]:
-        with on_entry(("_join", stop)):
+        with on_entry(("settle", stop)):
             return emitter.on(Ping, seen.append)
 
     registering = crew.run(register)
