@@ -78,7 +78,10 @@ class Herald(Relay):
     @property
     def handler(self) -> Handler:
         """Whose an exception is."""
-        return self.called or self._listener.handler or self
+        for handler in (self.called, self._listener.handler):
+            if handler is not None:
+                return handler
+        return self
 
     def __call__(self, event: Any, /) -> None:
         """Tell those who wait, step back, and call whatever the listener calls then."""
@@ -326,7 +329,6 @@ class Channel(Turn):
             holder.give_way(me)
         for call in self.busy.copy():
             if call[0].ended:
-                self.end_call(call, me)
                 call[0].lose(self, me)
         for relay in self.told.copy():
             if relay.ended:

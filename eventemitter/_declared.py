@@ -32,7 +32,7 @@ def _parameter(base: Any, root: type, names: dict[str, Any]) -> Any:
             found = _parameter(each, root, own)
             if given:
                 found = _substituted(found, dict(zip(origin.__parameters__, given, strict=False)))
-            if found is not Any:
+            if found is not Any and not (isinstance(found, TypeVar) and not get_args(each)):
                 return found  # else another base may say more
     return Any
 

@@ -72,10 +72,16 @@ class Wish(Relay):
         try:
             if end is not None:
                 end(how, outcome)
-            elif self.subscription is not None:
-                self.subscription.off()  # its finalizer was cut short
+            else:  # its finalizer was cut short, or another thread is about to end it
+                self.forsake()
         finally:
             del end, outcome
+
+    def forsake(self) -> None:
+        """Leave nothing registered for an expectation that nobody holds."""
+        subscription = self.subscription  # read once: another thread may end it
+        if subscription is not None:
+            subscription.off()
 
     def removed(self, me: ThreadState) -> bool:
         """Cancel the expectation; return whether it was not done yet."""
@@ -121,8 +127,8 @@ class Expectation(Future[T]):
 
     def __del__(self) -> None:
         wish: Wish | None = getattr(self, "_wish", None)
-        if wish is not None and wish.subscription is not None:
-            wish.subscription.off()
+        if wish is not None:
+            wish.forsake()
 
     def __repr__(self) -> str:
         how, outcome = self._outcome.get("end", ("pending", None))

@@ -66,17 +66,18 @@ def _close_calls() -> None:
     lose_calls(this_thread())
     for calls in _tasks.copy().values():
         for task in calls.copy():
-            _close(task)
+            try:
+                _close(task)
+            except BaseException as error:
+                report_unraisable(error)
 
 
 def lose_calls(me: ThreadState) -> None:
     """Report what loops that were closed have left undone, and let go of it (G11, G14)."""
     for loop in _tasks.copy():
         if loop.is_closed():
-            for task, (mailbox, channel) in _tasks.pop(loop, {}).items():
-                if not task.done():
-                    mailbox.lose(channel, me)
-                    _close(task)
+            for mailbox, channel in _tasks.get(loop, {}).copy().values():
+                mailbox.lose(channel, me)
 
 
 def _forget(task: asyncio.Task[None]) -> bool:
@@ -94,7 +95,7 @@ def _close(task: asyncio.Task[None]) -> None:
     if isinstance(coroutine, Coroutine) and not task.get_loop().is_running():
         try:
             coroutine.close()
-        except BaseException as error:
+        except Exception as error:
             report_unraisable(error)
 
 
@@ -196,7 +197,6 @@ class Mailbox(Relay):
         """Whether there is a task. Only the loop uses this field."""
         self._telling: tuple[Entry, Handler] | None = None
         """What is awaited. Only the loop uses this field, or who finds it closed."""
-        outside(lose_calls)
 
     @property
     def handler(self) -> Handler:
@@ -227,7 +227,7 @@ class Mailbox(Relay):
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
-        if bell.mailbox is None or not self._loop.is_closed():
+        if not self._loop.is_closed() or bell.mailbox is None:
             return True
         bell.mailbox = None  # closed before, or before it looked at what was left there
         return False
@@ -284,13 +284,17 @@ class Mailbox(Relay):
         self.removed(me)
         for task, (mailbox, _) in _tasks.get(self._loop, {}).copy().items():
             if mailbox is self and _forget(task):
-                _close(task)
+                try:
+                    _close(task)
+                finally:  # not sooner: it has run what the handler does at its end
+                    channel.end_call((self, self.strand), me)
 
     # On the loop's thread
 
     def wake(self, channel: Channel) -> None:
         """Start a task that empties the mailbox, if there is none."""
         self.strand.known = this_thread()
+        outside(lose_calls)
         if self._posts and not self._running:
             token = object()
             run = self._run(channel, token)

@@ -1206,6 +1206,13 @@ def test_interrupt_on_another_loop_ends_the_wait_for_it(run: Run, crew: Crew, pl
     emitter.listener_count(Ping)
     run(main())
     loop.close()
+    other = asyncio.new_event_loop()
+    another = EventEmitter[Ping]()
+    another.on(Ping, ignore, loop=other)
+    another.emit(Ping())
+    with pytest.raises(KeyboardInterrupt):  # from `on_error`, of the event that was left undone
+        other.run_until_complete(rounds())
+    other.close()
 
 
 # A closed loop
@@ -3141,7 +3148,7 @@ def test_call_that_a_closed_loop_never_ends_is_reported(
 
 
 def test_calls_that_a_closed_loop_never_ends_are_let_go_of(new_loop: LoopFactory) -> None:
-    """With the next coroutine function that is registered anywhere (G14)."""
+    """With the next event that any loop is told (G14)."""
     failures: list[HandlerFailure] = []
     emitter = EventEmitter[Ping](on_error=failures.append)
     loop = new_loop()
@@ -3156,7 +3163,10 @@ def test_calls_that_a_closed_loop_never_ends_are_let_go_of(new_loop: LoopFactory
     loop.run_until_complete(reach(lambda: latches))
     loop.close()
     other = new_loop()
-    EventEmitter[Ping]().on(Ping, handler, loop=other)
+    another = EventEmitter[Ping]()
+    another.on(Ping, ignore, loop=other)
+    another.emit(Ping(2))
+    other.run_until_complete(rounds())
     other.close()
     assert [(failure.event, failure.handler) for failure in failures] == [(Ping(1), handler)]
     assert loop not in _tasks

@@ -251,8 +251,11 @@ def test_a_base_that_declares_nothing_hides_none_that_does() -> None:
     class Link(EventEmitter[Ping]):
         """It does not."""
 
-    class Late(Bare, Link):
-        """It inherits both."""
+    class Mixin(EventEmitter[T]):
+        """It leaves that open."""
+
+    class Late(Bare, Mixin, Link):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
+        """It inherits all."""
 
     class Named(Bare, ReplayEventEmitter[Ping]):
         """It names a parameter of its own."""
