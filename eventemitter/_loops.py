@@ -63,10 +63,11 @@ what is its own, or who finds it closed, in one step each."""
 @atexit.register
 def _close_calls() -> None:
     """Close what loops have left undone, which would be reported at the end of the program."""
-    lose_calls(this_thread())
     for calls in _tasks.copy().values():
-        for task in calls.copy():
+        for task, (mailbox, channel) in calls.copy().items():
             try:
+                if task.get_loop().is_closed():
+                    mailbox.lose(channel, this_thread())
                 _close(task)
             except BaseException as error:
                 report_unraisable(error)

@@ -1211,7 +1211,7 @@ def test_interrupt_on_another_loop_ends_the_wait_for_it(run: Run, crew: Crew, pl
     another.on(Ping, ignore, loop=other)
     another.emit(Ping())
     with pytest.raises(KeyboardInterrupt):  # from `on_error`, of the event that was left undone
-        other.run_until_complete(rounds())
+        other.run_forever()
     other.close()
 
 

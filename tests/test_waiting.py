@@ -265,9 +265,16 @@ def test_the_next_handler_is_the_one_that_raised(crew: Crew, emitter_type: Emitt
     stop = Stop()
     last: list[Ping] = []
 
-    def fail(_: Ping) -> None:
-        raise ValueError("broken")
+    class Fail:
+        """A handler that nobody may ask for anything else."""
 
+        def __call__(self, _: Ping) -> None:
+            raise ValueError("broken")
+
+        def __bool__(self) -> bool:
+            raise AssertionError("it has been asked whether it is true")
+
+    fail = Fail()
     subscription = emitter.on(Ping, stop)
     emitter.on(Ping, fail)
     emitter.on(Ping, last.append)
@@ -279,7 +286,7 @@ def test_the_next_handler_is_the_one_that_raised(crew: Crew, emitter_type: Emitt
     assert waiting.result(PATIENCE)
     emitting.result(PATIENCE)
     emitter.emit(Ping(2))
-    assert [failure.handler for failure in failures] == [fail, fail]
+    assert [failure.handler is fail for failure in failures] == [True, True]
     assert last == [Ping(1), Ping(2)]
     assert [each.call for each in channel_of(emitter, Ping).listeners] == [fail, last.append]
     assert_idle(emitter)
