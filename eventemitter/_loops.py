@@ -65,12 +65,16 @@ def _close_calls() -> None:
     """Close what loops have left undone, which would be reported at the end of the program."""
     for calls in _tasks.copy().values():
         for task, (mailbox, channel) in calls.copy().items():
-            try:
-                if task.get_loop().is_closed():
-                    mailbox.lose(channel, this_thread())
-                _close(task)
-            except BaseException as error:
-                report_unraisable(error)
+            _end(task, mailbox, channel)
+
+
+def _end(task: asyncio.Task[None], mailbox: Mailbox, channel: Channel) -> None:
+    try:
+        if task.get_loop().is_closed():
+            mailbox.lose(channel, this_thread())
+        _close(task)
+    except BaseException as error:
+        report_unraisable(error)
 
 
 def lose_calls(me: ThreadState) -> None:

@@ -5,6 +5,7 @@ a line, or where the interpreter itself would stop to run a signal handler.
 """
 
 import dis
+import gc
 import signal
 import sys
 from _thread import interrupt_main
@@ -94,7 +95,8 @@ def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Po
             scenario = make()
             injector.arm(walked, scenario.interrupt)
             try:
-                injector.watch(scenario.run)
+                with _no_collection():
+                    injector.watch(scenario.run)
                 if injector.interrupted and injector.point:
                     scenario.check(injector.point)
             except BaseException as error:
@@ -106,6 +108,18 @@ def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Po
     if not walked:
         raise ValueError(f"the scenario runs no code below {package}")
     return walked
+
+
+@contextmanager
+def _no_collection() -> Generator[None]:
+    """Keep the garbage of earlier runs from being finalized in this one, at points of its own."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _LineInjector:
