@@ -96,9 +96,9 @@ class Herald(Relay):
 
 def _has_begun(call: Handler | None) -> bool:
     """Return whether a handler was called, not just a herald on the way to it."""
-    herald = issubclass(type(call), Herald)
-    nobody = call is None or call is removed or (herald and cast("Herald", call).called is None)
-    return not nobody
+    if issubclass(type(call), Herald):
+        return cast("Herald", call).called is not None
+    return call is not None and call is not removed
 
 
 class Channel(Turn):

@@ -3093,19 +3093,30 @@ def test_removing_all_waits_for_handlers_in_threads_and_on_loops(
     run(main())
 
 
+class Endless:
+    """A handler on a loop, whose calls do not end."""
+
+    def __init__(self) -> None:
+        self.latches: list[Latch] = []
+
+    async def __call__(self, _: Ping) -> None:
+        """Begin, and wait."""
+        self.latches.append(Latch())
+        await self.latches[0]()
+
+    async def reached(self) -> None:
+        """Let the loop go on until a call has begun."""
+        await reach(lambda: self.latches)
+
+
 def test_wait_for_a_call_whose_loop_was_closed_ends(new_loop: LoopFactory, crew: Crew) -> None:
     """Nobody will ever finish that call; so nobody runs it any more (G9, G13)."""
     emitter = EventEmitter[Ping]()
     loop = new_loop()
-    latches: list[Latch] = []
-
-    async def handler(_: Ping) -> None:
-        latches.append(Latch())
-        await latches[0]()
-
+    handler = Endless()
     subscription = emitter.on(Ping, handler, loop=loop)
     emitter.emit(Ping())
-    loop.run_until_complete(reach(lambda: latches))
+    loop.run_until_complete(handler.reached())
     loop.close()
     waiting = crew.run(subscription.off_and_wait, PATIENCE)
     assert waiting.result(PATIENCE * 2)
@@ -3121,18 +3132,13 @@ def test_call_that_a_closed_loop_never_ends_is_reported(
     """
     emitter = EventEmitter[Ping]()
     loop = new_loop()
-    latches: list[Latch] = []
-
-    async def handler(_: Ping) -> None:
-        latches.append(Latch())
-        await latches[0]()
-
+    handler = Endless()
     subscription = emitter.on(Ping, handler, loop=loop)
 
     async def main() -> None:
         task = asyncio.create_task(emitter.emit_async(Ping()))
         await rounds()
-        await in_thread(crew, loop.run_until_complete, reach(lambda: latches))  # 1
+        await in_thread(crew, loop.run_until_complete, handler.reached())  # 1
         await rounds()
         assert not task.done()  # 2
         loop.close()  # 3
@@ -3152,15 +3158,10 @@ def test_calls_that_a_closed_loop_never_ends_are_let_go_of(new_loop: LoopFactory
     failures: list[HandlerFailure] = []
     emitter = EventEmitter[Ping](on_error=failures.append)
     loop = new_loop()
-    latches: list[Latch] = []
-
-    async def handler(_: Ping) -> None:
-        latches.append(Latch())
-        await latches[0]()
-
+    handler = Endless()
     emitter.on(Ping, handler, loop=loop)
     emitter.emit(Ping(1))
-    loop.run_until_complete(reach(lambda: latches))
+    loop.run_until_complete(handler.reached())
     loop.close()
     other = new_loop()
     another = EventEmitter[Ping]()
