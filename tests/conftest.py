@@ -6,10 +6,28 @@ import gc
 from collections.abc import Iterator
 from typing import Any
 
+import injection
 import pytest
 from support import Crew
 
 from eventemitter import EventEmitter, ReplayEventEmitter
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what `walks` into the deep part, too."""
+    if config.getoption("markexpr") == "deep":
+        for item in items:
+            if item.get_closest_marker("walks"):
+                item.add_marker("deep")
+
+
+@pytest.fixture(autouse=True)
+def _share(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the fast part, interrupt at every third point only."""
+    fast = request.config.getoption("markexpr") == "not deep"
+    if fast and request.node.get_closest_marker("walks"):
+        monkeypatch.setattr(injection, "share", injection.THIRD)
 
 
 def pytest_collection_finish() -> None:

@@ -2,6 +2,10 @@
 
 `inject_everywhere` runs a scenario over and over, and interrupts each run at the next point: before
 a line, or where the interpreter itself would stop to run a signal handler.
+
+A test marked `walks` is in both parts of the tests: the deep part interrupts at every point, the
+fast one at every third. Which third depends on the version of Python and on whether locks are
+checked, so that the runs of .ci/run take each of them in both modes.
 """
 
 import dis
@@ -18,7 +22,9 @@ from itertools import pairwise
 from pathlib import Path
 from threading import get_ident
 from types import CodeType, FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
+
+from eventemitter._locks import CHECKING
 
 Points = Literal["lines", "polls"]
 """See `inject_everywhere`."""
@@ -26,6 +32,21 @@ Points = Literal["lines", "polls"]
 if sys.version_info >= (3, 12):
     _EVENTS = sys.monitoring.events
     _WATCHED = (_EVENTS.PY_START, _EVENTS.PY_RESUME, _EVENTS.INSTRUCTION)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which points of a walk are interrupted."""
+
+    first: int
+    stride: int
+
+
+ALL: Final = Share(0, 1)
+THIRD: Final = Share((2 * sys.version_info.minor + CHECKING) % 3, 3)
+share = ALL
+"""What is walked now; set by conftest.py."""
+
 HANDING_ON = {
     f"EventEmitter.{name}"
     for name in ("on", "once", "expect", "stream", "follow", "_eventemitter_listen")
@@ -82,32 +103,32 @@ def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Po
       go to if a signal's handler raised it. Main thread only; takes SIGINT for itself meanwhile.
 
     A run is interrupted once, and its interruption never. An exception carries a note that names
-    the point.
+    the point. Where `share` says so, only some of the points are interrupted.
 
     Raises:
         ValueError: If there is no point at all, so that nothing would be tested.
 
     """
     injector = _PollInjector(package) if points == "polls" else _LineInjector(package)
-    walked = 0
+    wanted = share.first
     with injector.installed():
         while True:
             scenario = make()
-            injector.arm(walked, scenario.interrupt)
+            injector.arm(wanted, scenario.interrupt)
             try:
                 with _no_collection():
                     injector.watch(scenario.run)
                 if injector.interrupted and injector.point:
                     scenario.check(injector.point)
             except BaseException as error:
-                error.add_note(f"point {walked} of the run: {injector.point or 'not reached'}")
+                error.add_note(f"point {wanted} of the run: {injector.point or 'not reached'}")
                 raise
             if injector.point is None:
                 break
-            walked += 1
-    if not walked:
-        raise ValueError(f"the scenario runs no code below {package}")
-    return walked
+            wanted += share.stride
+    if wanted == share.first:
+        raise ValueError(f"the scenario runs no code below {package}, or at {share} none")
+    return wanted - injector.left
 
 
 @contextmanager
@@ -137,7 +158,7 @@ class _LineInjector:
 
     def arm(self, wanted: int, action: Callable[[], None]) -> None:
         """Prepare for a run that `action` interrupts at the point with the index `wanted`."""
-        self._left, self._action = wanted, action
+        self.left, self._action = wanted, action
         self._lines: dict[int, int] = {}  # by the id of a frame, which line it has begun last
         self.point: Point | None = None
         self.interrupted = False
@@ -184,8 +205,8 @@ class _LineInjector:
 
     def _is_wanted(self) -> bool:
         """Count a point; at the wanted one, stop counting."""
-        self._left -= 1
-        self._armed = self._left >= 0
+        self.left -= 1
+        self._armed = self.left >= 0
         return not self._armed
 
     def _interrupt(self) -> None:

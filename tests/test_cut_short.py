@@ -123,6 +123,7 @@ class FailedOnceReplay(FailedReplay):
         Call.check(self, point)
 
 
+@pytest.mark.walks
 @both_points
 @pytest.mark.parametrize(
     ("kind", "call"),
@@ -181,6 +182,7 @@ class Failure(Call):
         assert not self.called or self.error in self.known()
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_what_a_handler_raised_is_never_silent(kind: Emitter, points: Points) -> None:
@@ -600,6 +602,7 @@ class CaughtInside:
         assert_idle(self.emitter, queue=False)
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_an_emit_cut_short_inside_a_handler_leaves_that_its_turn(
@@ -635,6 +638,7 @@ class PutAside:
         assert_idle(self.emitter)
 
 
+@pytest.mark.walks
 @both_points
 def test_a_listener_put_aside_stays_when_that_is_cut_short(points: Points) -> None:
     """G11, G12: its `on()` has returned, and nobody is told that it was removed."""

@@ -721,6 +721,7 @@ def is_waited_at(channel: Channel) -> bool:
     return any(wait in wait.thread.waits for wait in waits)
 
 
+@pytest.mark.walks
 @both_emitters
 @pytest.mark.parametrize("waits_for_handler", [False, True])
 def test_cycle_is_found_at_whatever_line_two_threads_come_to_wait(

@@ -262,6 +262,7 @@ def test_it_is_made_while_a_handler_runs(crew: Crew, emitter: Emitter) -> None:
     assert expectation.result(0) == Ping(2)
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize("where", [None, is_first])
 def test_event_emitted_at_any_line_of_expect_is_not_missed(
     crew: Crew, where: Callable[[Ping], object] | None
@@ -290,6 +291,7 @@ def test_event_emitted_at_any_line_of_expect_is_not_missed(
     force(make)
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize("where", [None, is_first])
 def test_expect_at_any_line_of_an_emit_does_not_miss_it(
     crew: Crew, where: Callable[[Ping], object] | None
@@ -317,6 +319,7 @@ def test_expect_at_any_line_of_an_emit_does_not_miss_it(
     force(make)
 
 
+@pytest.mark.walks
 @both_kinds
 @pytest.mark.parametrize("where", [None, is_some])
 def test_two_emits_at_once_have_one_result(
@@ -487,6 +490,7 @@ def test_predicate_may_cancel_its_own_expectation(emitter: Emitter, ending: Any)
     assert emitter.listener_count(Ping) == 0
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize("ending", [True, False, BrokenError])
 @pytest.mark.parametrize("rival", ["cancel", "remove_all_listeners"])
 def test_cancelling_it_at_any_line_of_an_emit_harms_nobody(
@@ -675,6 +679,7 @@ def test_removing_its_listener_ends_the_wait_of_a_task(
     assert_idle(emitter)
 
 
+@pytest.mark.walks
 def test_its_removal_cancels_it_before_off_returns_in_any_handler() -> None:
     """Also in a handler that an interrupted call runs: it may wait for it at once (G10).
 
@@ -827,6 +832,7 @@ def test_futures_wait_ends_when_it_is_cancelled(
     assert waiting.result(PATIENCE) == {expectation}
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize("method", ["result", "exception"])
 @both_points
 def test_emit_of_a_signal_handler_at_any_point_of_a_wait_is_noticed(
@@ -949,6 +955,7 @@ def test_callbacks_run_under_no_lock_however_it_ends(crew: Crew, kind: Kind) -> 
             assert_idle(emitter)
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_callbacks_run_under_no_lock_where_an_interruption_removes_it(
@@ -983,6 +990,7 @@ def test_callbacks_run_under_no_lock_where_an_interruption_removes_it(
     assert inject_everywhere(make, package=PACKAGE, points=points) > 10
 
 
+@pytest.mark.walks
 def test_callbacks_run_once_where_an_interruption_ends_it_while_it_ends() -> None:
     """G7, G12: an off() that interrupts the very call that gives it its event.
 
@@ -1011,6 +1019,7 @@ def test_callbacks_run_once_where_an_interruption_ends_it_while_it_ends() -> Non
     assert inject_everywhere(make, package=FUTURES, points="lines") > 10
 
 
+@pytest.mark.walks
 def test_callbacks_run_once_where_an_emit_interrupts_its_cancellation() -> None:
     """G7, G12: it has its event, or it is cancelled, but never first the one and then the other."""
 
@@ -1029,6 +1038,7 @@ def test_callbacks_run_once_where_an_emit_interrupts_its_cancellation() -> None:
     assert inject_everywhere(make, package=FUTURES, points="lines") > 5
 
 
+@pytest.mark.walks
 @both_points
 @pytest.mark.parametrize("where", [None, is_some])
 @both_kinds
@@ -1067,6 +1077,7 @@ def test_interrupted_emit_leaves_it_armed_or_done(
     crew.join()
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_interrupted_expect_leaves_nothing_registered(kind: Kind, points: Points) -> None:
@@ -1636,6 +1647,7 @@ def test_off_of_its_listener_says_that_it_removed_it(kind: Kind) -> None:
     assert expectation.cancelled()
 
 
+@pytest.mark.walks
 @both_points
 @both_endings
 def test_removal_in_an_interruption_that_raises_ends_it(call: Ending, points: Points) -> None:
@@ -1662,6 +1674,7 @@ def test_removal_in_an_interruption_that_raises_ends_it(call: Ending, points: Po
     assert inject_everywhere(make, package=PACKAGE, points=points) > 10
 
 
+@pytest.mark.walks
 @both_points
 @both_endings
 def test_callbacks_are_called_once_also_where_an_interrupt_cut_it_short(
@@ -1687,6 +1700,7 @@ def test_callbacks_are_called_once_also_where_an_interrupt_cut_it_short(
     assert inject_everywhere(make, package=PACKAGE, points=points) > 10
 
 
+@pytest.mark.walks
 def test_emit_that_interrupts_its_end_waits_for_nobody_who_asks_it(crew: Crew) -> None:
     """G10, G12: the lock of `concurrent.futures.Future` is not held while anything is waited for.
 

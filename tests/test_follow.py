@@ -294,6 +294,7 @@ def test_failure_in_the_replay_is_raised_and_leaves_nothing_registered(emitter: 
     assert_idle(emitter)
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_interrupted_follow_leaves_nothing_registered(kind: Kind, points: Points) -> None:
@@ -326,6 +327,7 @@ def test_interrupted_follow_leaves_nothing_registered(kind: Kind, points: Points
     assert inject_everywhere(Scenario, package=PACKAGE, points=points) > 20
 
 
+@pytest.mark.walks
 def test_follow_is_through_when_it_returns_in_any_handler() -> None:
     """Also in a handler that an interrupted call runs: the replay has been emitted.
 
@@ -356,6 +358,7 @@ def test_follow_is_through_when_it_returns_in_any_handler() -> None:
     assert inject_everywhere(make, package=PACKAGE, points="lines") > 10
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_event_emitted_by_an_interruption_of_an_emit_comes_once(kind: Kind, points: Points) -> None:

@@ -189,6 +189,7 @@ class Looked(Interrupted):
         assert all(repr(each) for each, _ in readers)
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize("call", ["on", "once", "off", "emit"])
 def test_who_interrupts_any_line_may_look(kind: Emitter, call: str) -> None:
     """G12: a debugger, a signal handler; the repr and the calls that look agree."""
@@ -707,6 +708,7 @@ def test_ctrl_c_in_a_logger_ends_a_wait(
     assert_idle(held.emitter)
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize("call", ["on", "once", "off", "emit_once", "off_and_wait", "follow"])
 def test_ctrl_c_anywhere_leaves_the_emitter_usable_while_the_log_is_on(
     call: str, kind: Emitter, told: Told
@@ -723,6 +725,7 @@ def test_ctrl_c_anywhere_leaves_the_emitter_usable_while_the_log_is_on(
     assert told.messages
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize("inner", ["on", "once", "off", "emit", "on_and_off"])
 @pytest.mark.parametrize("outer", ["on", "once", "off", "emit"])
 def test_a_call_survives_interruption_anywhere_while_the_log_is_on(

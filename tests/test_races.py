@@ -105,6 +105,7 @@ def ignore(event: object) -> None:
 # G1
 
 
+@pytest.mark.walks
 @on_and_once
 @with_and_without_others
 def test_on_at_any_line_of_an_emit_gets_its_event_once(
@@ -135,6 +136,7 @@ def test_on_at_any_line_of_an_emit_gets_its_event_once(
     force(crew, make)
 
 
+@pytest.mark.walks
 @on_and_once
 @pytest.mark.parametrize("emit", ["emit", "emit_nowait"])
 def test_event_emitted_at_any_line_of_on_is_heard_once(
@@ -245,6 +247,7 @@ def test_on_during_a_delivery_of_a_plain_emitter_gets_the_next_event(crew: Crew)
 # G2
 
 
+@pytest.mark.walks
 def test_events_emitted_at_any_line_of_on_follow_its_replay(crew: Crew) -> None:
     """Nothing older after newer, nothing missing, nothing twice (G2).
 
@@ -274,6 +277,7 @@ def test_events_emitted_at_any_line_of_on_follow_its_replay(crew: Crew) -> None:
     force(crew, make)
 
 
+@pytest.mark.walks
 def test_on_at_any_line_of_an_emit_replays_what_came_before(crew: Crew) -> None:
     """Nothing older after newer, nothing missing, nothing twice (G2).
 
@@ -514,6 +518,7 @@ def test_listeners_that_register_under_fire_see_the_order_from_their_first_event
 # G3 and G5
 
 
+@pytest.mark.walks
 @both_emitters
 def test_two_emits_are_delivered_one_after_the_other(crew: Crew, emitter_type: EmitterType) -> None:
     """All listeners hear both in the same order, at whatever line they meet (G3, G5).
@@ -782,6 +787,7 @@ def test_emit_nowait_delivers_itself_where_nobody_else_does(emitter_type: Emitte
     assert numbers(heard) == [1]
 
 
+@pytest.mark.walks
 @both_emitters
 def test_emit_nowait_at_any_line_of_an_emit_is_delivered_and_never_waits(
     crew: Crew, emitter_type: EmitterType
@@ -815,6 +821,7 @@ def test_emit_nowait_at_any_line_of_an_emit_is_delivered_and_never_waits(
     force(crew, make)
 
 
+@pytest.mark.walks
 @both_emitters
 @pytest.mark.parametrize("emit", ["emit", "emit_nowait"])
 def test_emit_at_any_line_of_a_delivery_in_line_is_delivered(
@@ -859,6 +866,7 @@ def test_emit_at_any_line_of_a_delivery_in_line_is_delivered(
 # G7
 
 
+@pytest.mark.walks
 @both_emitters
 @pytest.mark.parametrize("emit", ["emit", "emit_nowait"])
 def test_once_handler_is_called_once_by_two_threads_that_emit(
@@ -922,6 +930,7 @@ def test_once_handler_that_raises_is_not_called_by_an_event_queued_meanwhile(
     assert numbers(heard) == [1]
 
 
+@pytest.mark.walks
 def test_once_handler_is_had_by_one_of_two_who_claim_it() -> None:
     """Between any two lines of the first claim, a second one takes all or nothing (G7)."""
     claimed: list[object] = []
@@ -946,6 +955,7 @@ def test_once_handler_is_had_by_one_of_two_who_claim_it() -> None:
     inject_everywhere(Claims, package=PACKAGE, points="lines")
 
 
+@pytest.mark.walks
 @both_emitters
 def test_once_handler_that_off_met_is_either_removed_or_called(
     crew: Crew, emitter_type: EmitterType
@@ -980,6 +990,7 @@ def test_once_handler_that_off_met_is_either_removed_or_called(
 # G8
 
 
+@pytest.mark.walks
 @both_emitters
 def test_no_call_begins_after_off_returned(crew: Crew, emitter_type: EmitterType) -> None:
     """At whatever line of an emit off() comes (G8).

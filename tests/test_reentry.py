@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from itertools import cycle, product
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -71,15 +71,20 @@ lines_and_deep_polls = pytest.mark.parametrize(
 )
 
 
-def interruptions(*ordinary: tuple[str, str]) -> pytest.MarkDecorator:
-    """Interrupt by each call at points of each kind; what is not `ordinary` is deep."""
+def interruptions(*ordinary: tuple[str, str], calls: Sequence[str] = CALLS) -> pytest.MarkDecorator:
+    """Interrupt by each of `calls` at points of each kind; what is not `ordinary` is deep."""
     return pytest.mark.parametrize(
         ("inner", "points"),
         [
             pytest.param(*each, marks=[] if each in ordinary else pytest.mark.deep)
-            for each in product(CALLS, ("lines", "polls"))
+            for each in product(calls, ("lines", "polls"))
         ],
     )
+
+
+# A run on a loop takes several times as long; `on_and_off` is two of the calls left out, and
+# `emit_other` an emit.
+interruptions_on_a_loop = interruptions(calls=["once", "emit", "emit_nowait", "on_and_off"])
 
 
 @pytest.fixture
@@ -453,6 +458,7 @@ class Interrupted:
         self.world.assert_exact()
 
 
+@pytest.mark.walks
 @interruptions(*product(["on", "emit", "emit_nowait", "on_and_off"], ["lines"]), ("emit", "polls"))
 @pytest.mark.parametrize(
     ("kind", "outer"),
@@ -486,6 +492,7 @@ READ: list[tuple[str, list[str]]] = [
 """Calls that have to do with readers, and what is called before."""
 
 
+@pytest.mark.walks
 @interruptions(("emit", "lines"))
 @both_kinds
 @pytest.mark.parametrize(
@@ -534,6 +541,7 @@ class Waiting(Interrupted):
         self.told = self.inner in {"emit", "emit_nowait"}
 
 
+@pytest.mark.walks
 @interruptions(("emit", "lines"), ("on_and_off", "lines"))
 @both_kinds
 @pytest.mark.parametrize(("outer", "before"), [("result", "expect"), ("stream_next", "stream")])
@@ -547,7 +555,8 @@ def test_a_wait_for_an_event_survives_a_call_that_interrupts_it_anywhere(
     assert walked > 5
 
 
-@interruptions()
+@pytest.mark.walks
+@interruptions_on_a_loop
 @both_kinds
 @pytest.mark.parametrize("outer", ASYNC_CALLS)
 def test_an_async_call_survives_a_call_that_interrupts_it_anywhere(
@@ -588,6 +597,7 @@ class FirstUse:
         assert_idle(self.emitter)
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_the_first_use_of_an_emitter_survives_interruption(kind: Emitter, points: Points) -> None:
@@ -650,6 +660,7 @@ class Contended:
         self.world.assert_exact()
 
 
+@pytest.mark.walks
 @interruptions(("emit", "lines"), ("on_and_off", "lines"))
 @both_kinds
 def test_an_emit_that_waits_for_its_turn_survives_interruption(
@@ -664,7 +675,8 @@ def test_an_emit_that_waits_for_its_turn_survives_interruption(
     assert walked > 20
 
 
-@interruptions()
+@pytest.mark.walks
+@interruptions_on_a_loop
 @both_kinds
 def test_an_emit_async_that_waits_for_its_turn_survives_interruption(
     inner: str, kind: Emitter, points: Points, loop: AbstractEventLoop
@@ -678,6 +690,7 @@ def test_an_emit_async_that_waits_for_its_turn_survives_interruption(
     assert walked > 20
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_a_waiting_emit_cut_short_leaves_the_line(kind: Emitter, points: Points) -> None:
@@ -787,6 +800,7 @@ class CutShort:
         assert_idle(self.emitter)
 
 
+@pytest.mark.walks
 @lines_and_deep_polls
 @pytest.mark.parametrize(
     ("kind", "call"),
@@ -886,6 +900,7 @@ class ReadCutShort(CutShort):
         assert [number for number in told if number in self.seen] == order, "out of order"
 
 
+@pytest.mark.walks
 @lines_and_deep_polls
 @both_kinds
 @pytest.mark.parametrize(
@@ -959,6 +974,7 @@ def cancel_all(loop: AbstractEventLoop) -> None:
     loop.run_until_complete(cancel())
 
 
+@pytest.mark.walks
 @lines_and_deep_polls
 @both_kinds
 @pytest.mark.parametrize(

@@ -778,6 +778,7 @@ def test_removing_its_listeners_at_any_line_of_stream_leaves_no_reader_waiting(
     force(make)
 
 
+@pytest.mark.walks
 def test_close_closes_before_it_returns_in_any_handler() -> None:
     """Also in a handler that an interrupted call runs: it may read the rest at once (G10).
 
@@ -806,6 +807,7 @@ def test_close_closes_before_it_returns_in_any_handler() -> None:
     assert inject_everywhere(make, package=PACKAGE, points="lines") > 10
 
 
+@pytest.mark.walks
 def test_stream_is_open_when_it_is_returned_in_any_handler() -> None:
     """Also in a handler that an interrupted call runs: the replays are in order.
 
@@ -985,6 +987,7 @@ def test_loop_that_was_closed_keeps_events_from_nobody(crew: Crew, emitter: Emit
 # Interruptions
 
 
+@pytest.mark.walks
 @pytest.mark.parametrize(
     ("kind", "points", "queued"),
     [
@@ -1025,6 +1028,7 @@ def test_interrupted_emit_leaves_no_lock_and_no_event_twice(
     assert inject_everywhere(make, package=PACKAGE, points=points) > 20
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_event_emitted_by_an_interruption_of_an_emit_comes_once(kind: Kind, points: Points) -> None:
@@ -1053,6 +1057,7 @@ def test_event_emitted_by_an_interruption_of_an_emit_comes_once(kind: Kind, poin
     assert inject_everywhere(make, package=PACKAGE, points=points) > 20
 
 
+@pytest.mark.walks
 @both_points
 def test_event_emitted_by_an_interruption_of_stream_or_close_comes_once(points: Points) -> None:
     """G12: it is in order behind the replay, and never twice."""
@@ -1082,6 +1087,7 @@ def test_event_emitted_by_an_interruption_of_stream_or_close_comes_once(points: 
     assert inject_everywhere(make, package=PACKAGE, points=points) > 20
 
 
+@pytest.mark.walks
 @both_kinds
 def test_interrupted_stream_leaves_nothing_registered(kind: Kind) -> None:
     """G11: who gets no stream could never close it."""
@@ -1110,6 +1116,7 @@ def test_interrupted_stream_leaves_nothing_registered(kind: Kind) -> None:
     assert inject_everywhere(Opening, package=PACKAGE, points="polls") > 20
 
 
+@pytest.mark.walks
 @both_points
 @both_kinds
 def test_interrupted_close_can_be_done_again(kind: Kind, points: Points) -> None:
@@ -1190,6 +1197,7 @@ class Reading:
         assert_idle(self.emitter)
 
 
+@pytest.mark.walks
 @both_points
 def test_emit_of_a_signal_handler_at_any_point_of_a_read_is_noticed(
     monkeypatch: pytest.MonkeyPatch, points: Points
@@ -1212,6 +1220,7 @@ def test_emit_of_a_signal_handler_at_any_point_of_a_read_is_noticed(
     )
 
 
+@pytest.mark.walks
 @both_points
 def test_interrupted_read_leaves_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch, points: Points
@@ -1233,6 +1242,7 @@ def test_interrupted_read_leaves_nobody_waiting(
     )
 
 
+@pytest.mark.walks
 def test_read_of_an_interruption_is_refused(emitter: Emitter) -> None:
     """A signal handler may not wait in the midst of this package: it would wait for itself."""
     refused: list[str] = []
@@ -1365,6 +1375,7 @@ def test_events_dropped_while_it_is_opened_are_let_go_of_under_no_lock(
     force(make)
 
 
+@pytest.mark.walks
 @both_points
 @pytest.mark.parametrize("on_loop", [False, True])
 def test_interrupted_removal_leaves_no_reader_waiting(
@@ -1396,6 +1407,7 @@ def test_interrupted_removal_leaves_no_reader_waiting(
     assert inject_everywhere(make, package=PACKAGE, points=points) > 10
 
 
+@pytest.mark.walks
 @both_points
 def test_stream_opened_after_an_interrupted_emit_has_the_latest_event(points: Points) -> None:
     """G1: what `latest()` returns it has, too, wherever KeyboardInterrupt struck."""
