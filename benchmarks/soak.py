@@ -345,11 +345,20 @@ class Actor:
         self.random = random.Random(name)  # noqa: S311 - no secret
         self.done: Future[None] = Future()
         self._stream: EventStream[Any] | None = None
+        self._slowest: tuple[Witness, int] | None = None
 
     def go_on(self) -> bool:
         """Take note of a step; return False when it is time to stop."""
         self.steps += 1
         return not self.stopping.is_set()
+
+    def waits(self, course: Course, event: Numbered) -> bool:
+        """Return whether a witness is too far behind; each event that it sees is a step, too."""
+        witness, behind = course.slowest(event)
+        if (witness, witness.seen) != self._slowest:
+            self._slowest = witness, witness.seen
+            self.steps += 1
+        return behind > _MOST_BEHIND and not self.stopping.is_set()
 
     def linger(self) -> None:
         """Let some events come, in a thread."""
@@ -413,10 +422,10 @@ class Course:
         """All who must see every event."""
         return [*self.prompt, *self.awaited, *self.reading]
 
-    def behind(self, event: Numbered) -> int:
-        """Return by how many events the slowest is behind."""
-        slowest = min(each.last.get(event.sender, 0) for each in self.witnesses)
-        return event.number - slowest
+    def slowest(self, event: Numbered) -> tuple[Witness, int]:
+        """Return who is behind most, and by how many events of that sender."""
+        slowest = min(self.witnesses, key=lambda each: each.last.get(event.sender, 0))
+        return slowest, event.number - slowest.last.get(event.sender, 0)
 
     def check(self, event: Numbered, witnesses: Iterable[Witness]) -> None:
         """Note who has not seen an event yet."""
@@ -718,7 +727,7 @@ def emit(actor: Actor, stage: Stage) -> None:
         side.emitter.emit(event)
         course.check(event, course.prompt)
         actor.tally["by emit"] += 1
-        while course.behind(event) > _MOST_BEHIND and not actor.stopping.is_set():
+        while actor.waits(course, event):
             time.sleep(0.001)
 
 
@@ -730,7 +739,7 @@ def emit_nowait(actor: Actor, stage: Stage) -> None:
         event = side.sender(actor.name).make(course.kind)
         side.emitter.emit_nowait(event)
         actor.tally["by emit_nowait"] += 1
-        while course.behind(event) > _MOST_BEHIND and not actor.stopping.is_set():
+        while actor.waits(course, event):
             time.sleep(0.001)
 
 
@@ -750,7 +759,7 @@ async def emit_async(actor: Actor, stage: Stage) -> None:
             side.emitter.emit_nowait(event)
         actor.tally[f"by {way}"] += 1
         await asyncio.sleep(0)
-        while course.behind(event) > _MOST_BEHIND and not actor.stopping.is_set():  # noqa: ASYNC110 - witnesses set no event
+        while actor.waits(course, event):  # noqa: ASYNC110 - witnesses set no event
             await asyncio.sleep(0.001)
 
 
@@ -777,7 +786,7 @@ def emit_maybe(actor: Actor, stage: Stage) -> None:
         side.emitter.emit(event)
         side.maybe.check(event, side.maybe.prompt)
         actor.tally["by emit"] += 1
-        while side.maybe.behind(event) > _MOST_BEHIND and not actor.stopping.is_set():
+        while actor.waits(side.maybe, event):
             time.sleep(0.001)
 
 
@@ -1482,7 +1491,7 @@ class Run:
     def _drain(self, course: Course, event: Numbered) -> None:
         """Wait for those who read; what does not come is found to be lost later."""
         end = time.monotonic() + min(self.plan.patience / 4, 5)
-        while course.behind(event) and time.monotonic() < end:
+        while course.slowest(event)[1] and time.monotonic() < end:
             self._wait_a_little()
 
     def _end(self) -> None:
