@@ -676,6 +676,71 @@ def test_event_from_another_thread_wakes_an_idle_loop() -> None:
     assert heard == [Ping(1), Ping(2)]
 
 
+class Interrupted(selectors.DefaultSelector):
+    """A selector that is interrupted as soon as it waits, as by a signal, and waits no longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupt: Callable[[], None] | None = None
+        self.woken: bool | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Look for input."""
+        if timeout == 0 or self.interrupt is None:
+            return super().select(timeout)
+        interrupt, self.interrupt = self.interrupt, None
+        interrupt()
+        found = super().select(0)
+        self.woken = bool(found)
+        return found
+
+
+def test_event_from_a_signal_handler_wakes_the_loop_that_it_interrupts() -> None:
+    """The loop runs in that very thread, and is about to wait on (G12, G13)."""
+    selector = Interrupted()
+
+    async def main() -> None:
+        emitter = EventEmitter[Ping]()
+        heard: asyncio.Future[Ping] = asyncio.get_running_loop().create_future()
+
+        async def handler(event: Ping) -> None:
+            heard.set_result(event)
+
+        emitter.on(Ping, handler)
+        selector.interrupt = lambda: emitter.emit(Ping(1))
+        assert await asyncio.wait_for(heard, PATIENCE) == Ping(1)
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(main())
+    assert selector.woken
+
+
+def test_event_from_a_task_of_the_loop_does_not_wake_it() -> None:
+    """It is awake; to write to its socket costs as much as the call."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        """A loop that nobody has to wake."""
+
+        def call_soon_threadsafe(self, *_: object, **__: object) -> asyncio.Handle:
+            raise AssertionError
+
+    async def main() -> list[Ping]:
+        emitter = EventEmitter[Ping]()
+        heard: list[Ping] = []
+
+        async def handler(event: Ping) -> None:
+            heard.append(event)
+
+        emitter.on(Ping, handler)
+        emitter.emit(Ping(1))
+        await rounds()
+        return heard
+
+    loop = Loop()
+    assert loop.run_until_complete(main()) == [Ping(1)]
+    loop.close()
+
+
 def test_emit_does_not_wait_for_async_handlers(run: Run) -> None:
     """It returns when the plain ones are through (G5)."""
     order: list[str] = []
