@@ -227,16 +227,12 @@ class Mailbox(Relay):
 
     def _call_soon(self, bell: Bell) -> bool:
         """Hand the bell to the loop; return False if that is closed."""
-        loop = self._loop
-        # In its tasks the loop is awake. Elsewhere on its thread it may be what a signal handler
-        # has interrupted: asleep.
-        awake = running_loop() is loop and asyncio.current_task(loop) is not None
         try:
-            (loop.call_soon if awake else loop.call_soon_threadsafe)(bell)
+            self._loop.call_soon_threadsafe(bell)
         except RuntimeError:
-            if not loop.is_closed():
+            if not self._loop.is_closed():
                 raise
-        if not loop.is_closed() or bell.mailbox is None:
+        if not self._loop.is_closed() or bell.mailbox is None:
             return True
         bell.mailbox = None  # closed before, or before it looked at what was left there
         return False
