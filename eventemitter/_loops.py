@@ -105,7 +105,7 @@ def _close(task: asyncio.Task[None]) -> None:
 
 
 _ENDS_ALL = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""What a loop does not survive: events that wait are kept for the next time it runs."""
+"""What a loop does not survive: events that wait are kept until the next one is emitted."""
 
 _AT_A_TIME = 100
 """How many events a mailbox hands out before its loop gets to do other things."""
@@ -222,7 +222,12 @@ class Mailbox(Relay):
         self._posts.append(entry)
         if not self._call_soon(bell):
             # Once this failure has been told: until then the handler has a name.
-            this_thread().aside.append(partial(self.lose, channel, told=entry))
+            this_thread().aside.append(partial(self.lose, channel))
+            try:
+                self._posts.remove(entry)
+            except ValueError:
+                return  # another thread has found the loop closed, and reports this event
+            self._release(entry)
             raise closed_loop(channel.event_type, self.handler)
 
     def _call_soon(self, bell: Bell) -> bool:
@@ -269,30 +274,32 @@ class Mailbox(Relay):
         except IndexError:
             return None
 
-    def lose(self, channel: Channel, me: ThreadState, *, told: Entry | None = None) -> None:
-        """Remove a listener whose loop is closed, and report what that loop has left undone.
-
-        But for the event `told`, whose failure the emitting thread raises.
-        """
+    def lose(self, channel: Channel, me: ThreadState) -> None:
+        """Remove a listener whose loop is closed, and report what that loop has left undone."""
+        handler = self.handler
         telling, self._telling = self._telling, None
-        if telling is not None:
-            self._failed(channel, *telling, closed_loop(channel.event_type, telling[1]))
+        lost = [] if telling is None else [telling]
         while (entry := self._next()) is not None:
-            if entry is not told:
-                error = closed_loop(channel.event_type, self.handler)
-                self._failed(channel, entry, self.handler, error)
-            else:
-                self._release(entry)
-        for listener in channel.active_listeners():
-            if listener.relay is self:
-                channel.remove(listener)
-        self.removed(me)
-        for task, (mailbox, _) in _tasks.get(self._loop, {}).copy().items():
-            if mailbox is self and _forget(task):
-                try:
-                    _close(task)
-                finally:  # not sooner: it has run what the handler does at its end
-                    channel.end_call((self, self.strand), me)
+            lost.append((entry, handler))
+        try:
+            for listener in channel.active_listeners():
+                if listener.relay is self:
+                    channel.remove(listener)
+            self.removed(me)
+            while lost:  # only now, as whoever is told of it may emit
+                entry, handler = lost.pop(0)
+                self._failed(channel, entry, handler, closed_loop(channel.event_type, handler))
+            for task, (mailbox, _) in _tasks.get(self._loop, {}).copy().items():
+                if mailbox is self and _forget(task):
+                    try:
+                        _close(task)
+                    finally:  # not sooner: it has run what the handler does at its end
+                        channel.end_call((self, self.strand), me)
+        except BaseException as error:
+            self._posts.extendleft(entry for entry, _ in reversed(lost))
+            if not isinstance(error, Exception):
+                me.aside.append(partial(self.lose, channel))
+            raise
 
     # On the loop's thread
 
@@ -310,7 +317,7 @@ class Mailbox(Relay):
             except BaseException:
                 run.close()
                 self._running = None
-                self._release(*self._posts)
+                self._release(*self._posts.copy())
                 raise
             task.add_done_callback(partial(self._ended, channel, token))
             _tasks.setdefault(self._loop, {})[task] = self, channel
@@ -326,7 +333,7 @@ class Mailbox(Relay):
             await self._tell_all(channel, call)
         except BaseException as error:
             if isinstance(error, _ENDS_ALL):
-                self._release(*self._posts)
+                self._release(*self._posts.copy())
             raise
         finally:
             try:
@@ -396,7 +403,9 @@ class Mailbox(Relay):
             self._running = None
         channel.told.pop(self, None)
         if task.cancelled():
-            while (entry := self._next()) is not None:
+            for _ in range(len(self._posts)):  # not what is emitted meanwhile
+                if (entry := self._next()) is None:
+                    break
                 if self.listener.active:
                     error = dropped_call(channel.event_type, self.handler)
                     self._failed(channel, entry, self.handler, error)

@@ -28,6 +28,7 @@ from support import PATIENCE, Crew, Ping, Pong, Stop, assert_idle, channel_of, u
 from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription
 from eventemitter._channel import Channel
 from eventemitter._loops import Mailbox, _tasks  # pyright: ignore[reportPrivateUsage]
+from eventemitter._sections import this_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -676,6 +677,54 @@ def test_event_from_another_thread_wakes_an_idle_loop() -> None:
     assert heard == [Ping(1), Ping(2)]
 
 
+class Interrupted(selectors.DefaultSelector):
+    """A selector that is interrupted as soon as it waits, as by a signal, and waits no longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupt: Callable[[], object] | None = None
+        self.woken: bool | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Look for input."""
+        if timeout == 0 or self.interrupt is None:
+            return super().select(timeout)
+        interrupt, self.interrupt = self.interrupt, None
+        interrupt()
+        found = super().select(0)
+        self.woken = bool(found)
+        return found
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_event_from_a_signal_handler_wakes_the_loop_that_it_interrupts(*, eager: bool) -> None:
+    """Which is about to wait on, also where a task of it emits that begins at once (G12, G13)."""
+    selector = Interrupted()
+    emitter = EventEmitter[Ping]()
+
+    async def emit() -> None:
+        emitter.emit(Ping(1))
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[Ping] = loop.create_future()
+
+        async def handler(event: Ping) -> None:
+            heard.set_result(event)
+
+        emitter.on(Ping, handler)
+        if eager and sys.version_info >= (3, 12):
+            loop.set_task_factory(asyncio.eager_task_factory)
+            selector.interrupt = lambda: loop.create_task(emit())
+        else:
+            selector.interrupt = lambda: emitter.emit(Ping(1))
+        assert await asyncio.wait_for(heard, PATIENCE) == Ping(1)
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(main())
+    assert selector.woken
+
+
 def test_emit_does_not_wait_for_async_handlers(run: Run) -> None:
     """It returns when the plain ones are through (G5)."""
     order: list[str] = []
@@ -1271,6 +1320,124 @@ def test_what_a_closed_loop_left_undone_is_reported(
         assert all("is closed" in str(report["exception"]) for report in reports)
     emitter.emit(Ping(3))
     assert len(failures + reports) == 2
+
+
+def test_what_is_emitted_as_a_closed_loop_is_reported_is_not_left_to_it(
+    new_loop: LoopFactory,
+) -> None:
+    """Each event that waited is one report, and the listener has gone before (G11, G13)."""
+    emitter = EventEmitter[Ping]()
+    loop = new_loop()
+    reports: Reports = []
+
+    def report(_: Loop, context: dict[str, Any]) -> None:
+        reports.append(context)
+        if len(reports) < 10:
+            emitter.emit(Ping(9))
+
+    loop.set_exception_handler(report)
+    emitter.on(Ping, ignore_async, loop=loop)
+    emitter.emit(Ping(1))
+    emitter.emit(Ping(2))
+    loop.close()
+    notes = [report["exception"].__notes__[0][-14:] for report in reports]
+    assert notes == ["Ping(number=1)", "Ping(number=2)"]
+    assert_idle(emitter)
+
+
+def test_what_is_emitted_as_a_dropped_event_is_reported_is_heard(run: Run) -> None:
+    """It did not wait behind the call that was cancelled (G11, G13)."""
+    dropped: list[object] = []
+    heard: list[Ping] = []
+
+    def report(failure: HandlerFailure) -> None:
+        dropped.append(failure.event)
+        if len(dropped) < 10:
+            emitter.emit(Ping(9))
+
+    emitter = EventEmitter[Ping](on_error=report)
+
+    async def main() -> None:
+        latch = Latch()
+
+        async def handler(event: Ping) -> None:
+            heard.append(event)
+            if event == Ping(1):
+                await latch()
+
+        emitter.on(Ping, handler)
+        emitter.emit(Ping(1))
+        emitter.emit(Ping(2))
+        await latch.reached.wait()
+        [call] = _tasks[asyncio.get_running_loop()]
+        call.cancel()
+        await rounds()
+
+    run(main())
+    assert dropped == [Ping(2)]
+    assert heard == [Ping(1), Ping(9)]
+    assert_idle(emitter)
+
+
+def test_report_of_a_closed_loop_that_is_cut_short_goes_on() -> None:
+    """With the next event; what had not been told by then is not lost in silence (G11)."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        """A loop that still holds what it is to call when it is closed."""
+
+        gone = False
+
+        def is_closed(self) -> bool:
+            return self.gone or super().is_closed()
+
+    told: list[object] = []
+
+    def report(failure: HandlerFailure) -> None:
+        told.append(failure.event)
+        if failure.event == Ping(1):
+            raise KeyboardInterrupt
+
+    emitter = EventEmitter[Ping](on_error=report)
+    loop = Loop()
+    emitter.on(Ping, ignore_async, loop=loop)
+    emitter.emit(Ping(1))
+    emitter.emit(Ping(2))
+    loop.gone = True
+    with pytest.raises(KeyboardInterrupt):
+        emitter.emit(Ping(3))
+    emitter.emit(Ping(4))
+    assert told == [Ping(3), Ping(1), Ping(2)]
+    assert_idle(emitter)
+    loop.gone = False
+    loop.close()
+
+
+def test_event_for_a_closed_loop_is_one_failure(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever thread finds first that the loop is closed (G11).
+
+    1 an emit leaves an event for a closed loop, 2 another thread reports what was left there,
+    3 the emit finds it closed.
+    """
+    failures: list[HandlerFailure] = []
+    emitter = EventEmitter[Ping](on_error=failures.append)
+    loop = asyncio.new_event_loop()
+    emitter.on(Ping, ignore_async, loop=loop)
+    loop.close()
+    call_soon = Mailbox._call_soon  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    def slow(mailbox: Mailbox, bell: Any) -> bool:
+        def find() -> None:
+            mailbox.lose(channel_of(emitter, Ping), this_thread())
+
+        crew.run(find).result(PATIENCE)  # 2
+        return call_soon(mailbox, bell)  # 3
+
+    monkeypatch.setattr(Mailbox, "_call_soon", slow)
+    emitter.emit(Ping(1))  # 1
+    assert [failure.event for failure in failures] == [Ping(1)]
+    assert_idle(emitter)
 
 
 def test_emit_async_raises_that_another_loop_is_closed(run: Run, new_loop: LoopFactory) -> None:
