@@ -130,7 +130,8 @@ class EventEmitter(Generic[E]):
     _eventemitter_on_error: Callable[[HandlerFailure], object] | None = None
 
     def __init__(self, *, on_error: Callable[[HandlerFailure], object] | None = None) -> None:
-        super().__init__()
+        if type(self) not in _ALONE:
+            super().__init__()
         if on_error is not None:
             made = _made_by(on_error)
             if made or not callable(on_error):
@@ -874,6 +875,10 @@ class ReplayEventEmitter(EventEmitter[E]):
         """
         for channel in self._eventemitter_all("forget()", event_type):
             channel.forget()
+
+
+_ALONE = frozenset([EventEmitter, ReplayEventEmitter])
+"""Behind these no class has anything to initialize, and to ask costs as much as all the rest."""
 
 
 def _made_by(handler: Any) -> Literal["", "coroutine", "generator"]:
