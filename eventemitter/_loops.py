@@ -282,24 +282,28 @@ class Mailbox(Relay):
         while (entry := self._next()) is not None:
             lost.append((entry, handler))
         try:
-            for listener in channel.active_listeners():
-                if listener.relay is self:
-                    channel.remove(listener)
-            self.removed(me)
-            while lost:  # only now, as whoever is told of it may emit
-                entry, handler = lost.pop(0)
-                self._failed(channel, entry, handler, closed_loop(channel.event_type, handler))
-            for task, (mailbox, _) in _tasks.get(self._loop, {}).copy().items():
-                if mailbox is self and _forget(task):
-                    try:
-                        _close(task)
-                    finally:  # not sooner: it has run what the handler does at its end
-                        channel.end_call((self, self.strand), me)
+            self._lose(channel, me, lost)
         except BaseException as error:
             self._posts.extendleft(entry for entry, _ in reversed(lost))
             if not isinstance(error, Exception):
                 me.aside.append(partial(self.lose, channel))
             raise
+
+    def _lose(self, channel: Channel, me: ThreadState, lost: list[tuple[Entry, Handler]]) -> None:
+        # Loops in a function of their own, see `Channel._arrive`.
+        for listener in channel.active_listeners():
+            if listener.relay is self:
+                channel.remove(listener)
+        self.removed(me)
+        while lost:  # only now, as whoever is told of it may emit
+            entry, handler = lost.pop(0)
+            self._failed(channel, entry, handler, closed_loop(channel.event_type, handler))
+        for task, (mailbox, _) in _tasks.get(self._loop, {}).copy().items():
+            if mailbox is self and _forget(task):
+                try:
+                    _close(task)
+                finally:  # not sooner: it has run what the handler does at its end
+                    channel.end_call((self, self.strand), me)
 
     # On the loop's thread
 
