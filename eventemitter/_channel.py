@@ -8,8 +8,9 @@ Where it must not wait (its own thread has the turn, waiting would close a cycle
 it commits at once and leaves the event in the queue of the holder, who delivers all of its queue
 before it gives the turn up. So the order of commits is the order of deliveries (G3).
 
-Every critical section starts with the inbox, where calls that interrupted one have left their
-requests (see `_sections`). A method whose name ends in `_locked` runs as the step of a section.
+A critical section that looks at the listeners or commits an event starts with the inbox, where
+calls that interrupted one have left their requests (see `_sections`). A method whose name ends in
+`_locked` runs as the step of a section.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ class Channel(Turn):
         self.snapshot: tuple[Listener, ...] | None = None
         """The listeners, or None if they have changed since. Immutable and replaced whole."""
         self.plain: tuple[Listener, ...] | None = None
-        """The same where a delivery has only to call them: none is special, there is no tap, and
-        nobody waits, nor anything in `queue`. Else None, and not renewed at once."""
+        """The same where a delivery has only to call them: none is special, there is no tap, nobody
+        waits, and `queue`, `told` and `busy` are empty. Else None, and not renewed at once."""
         self.simple = False
         """Whether no listener of the snapshot is special, and there is no tap."""
         self.keeps = replays

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ._errors import name_of, report_unraisable
-from ._listener import Handler, Listener, Relay
+from ._listener import Handler, Listener, is_relay
 from ._locks import proved
 from ._sections import Doing, ThreadState
 from ._turns import HandlerWait, Strand, TurnWait
@@ -85,7 +85,7 @@ def named(listener: Listener, handler: Handler | None = None) -> str:
     """Name the handler, and note its name: once it is removed nobody holds it any more (G14)."""
     handler = listener.handler if handler is None else handler
     if handler is not None:
-        listener.name = proved(name_of)(handler.handler if isinstance(handler, Relay) else handler)
+        listener.name = proved(name_of)(handler.handler if is_relay(handler) else handler)
     return getattr(listener, "name", "a handler")
 
 

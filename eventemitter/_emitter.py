@@ -198,7 +198,7 @@ class EventEmitter(Generic[E]):
 
         Raises:
             TypeError: `event_type` is not a class or not one that this emitter declares, `handler`
-                is not callable or a generator function, or `loop` is not an event loop.
+                is not callable, or is a generator function, or `loop` is not an event loop.
             RuntimeError: `handler` is a coroutine function, and there is neither a running event
                 loop nor `loop`; or `loop` is closed.
             ExceptionGroup: The handler raised in its replay, and there is no `on_error`; nothing
@@ -591,8 +591,9 @@ class EventEmitter(Generic[E]):
         keeps the event for whoever comes later.
 
         While another thread delivers an event of this type it waits for its turn, so that all
-        listeners see all events in one order (G3). In three cases it returns sooner, and the event
-        is delivered all the same, in order. From a handler of the same event type: before the
+        listeners see all events in one order (G3). In four cases it returns sooner, and the event
+        is delivered all the same, in order. Where another thread still replays to a listener: to
+        that one by that thread (G2). From a handler of the same event type: before the
         outermost `emit()` returns (G4). Where waiting would close a cycle of waiting threads: next,
         by the thread whose turn it is (G10). From a signal handler or a finalizer that interrupts
         this package: before the interrupted call returns (G12).
@@ -667,8 +668,8 @@ class EventEmitter(Generic[E]):
 
         Waits for its turn as `emit()` does, first come first served, without blocking its loop
         (G3). Plain handlers run on this thread; it returns when the handlers on loops are through,
-        too, but for those that wait for itself: from a handler on a loop, the calls behind its own
-        (G4, G10). Their failures go to the loop's exception handler.
+        too, except calls that cannot begin before it returns: from a handler on a loop, those that
+        wait behind its own (G4, G10). Failures of these go to the loop's exception handler.
 
         Cancelled before its turn has come, it emits nothing; the next in line goes on. Cancelled
         later, it takes nothing back: the handlers are still told.

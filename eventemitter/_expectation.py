@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from logging import getLogger
 from time import monotonic
@@ -121,8 +121,6 @@ class Expectation(Future[T]):
         self._callbacks: dict[object, tuple[Callable[[Future[T]], object]]] = {}
         """Whom to call when it is done. Whoever takes one out calls it."""
         self._mutex = new_lock(Rank.STREAM, "an expectation")
-        self._told = False
-        """Whether the base class knows. Guarded by the mutex."""
         wish.end = weakref.WeakMethod(self._end)
 
     def __del__(self) -> None:
@@ -174,22 +172,22 @@ class Expectation(Future[T]):
             self._call_one(partial(self._callbacks.pop, key, None))
 
     def _tell_base_locked(self) -> None:
-        if self._told:
-            return
+        # Where that was cut short, the base class is not told again what it knows: it would put
+        # this object into words, and with it the event (G6).
         how, outcome = self._outcome["end"]
         try:
-            if how is _CANCELLED:
+            if super().done():
+                pass
+            elif how is _CANCELLED:
                 super().cancel()
-                super().set_running_or_notify_cancel()
             elif how is _FAILURE:
                 super().set_exception(outcome)
             else:
                 super().set_result(outcome)
-        except (InvalidStateError, RuntimeError):
-            pass  # it had been told, and that was cut short
+            if self._state == "CANCELLED":
+                super().set_running_or_notify_cancel()
         finally:
             del outcome
-        self._told = True
 
     def _call_one(self, take: Callable[[], tuple[Callable[[Future[T]], object]] | None]) -> None:
         try:

@@ -136,7 +136,7 @@ class Listener:
     name: str
     """What the handler is called, once that was told (see `_debug`)."""
     number: int
-    """How many have been registered before it. Guarded by the mutex of the channel."""
+    """The first that was registered has 1. Guarded by the mutex of the channel."""
 
     def __init__(self, handler: Handler, *, once: bool) -> None:
         self.call = removed if once else handler

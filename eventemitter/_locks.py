@@ -5,15 +5,17 @@ A thread that holds a lock may only take one that stands further down in this ta
     Rank.EVENT_TYPE   the mutex of one event type of one emitter: its listeners, its latest event
                       and whose turn it is. Two of them are never held together.
     Rank.WAITS        the wait graph: which thread waits for which others. One for the process.
-    Rank.STREAM       the buffer of one stream: its events, and who waits for them.
+    Rank.STREAM       the buffer of one stream: its events, and who waits for them. Of an
+                      expectation: what its base class, `concurrent.futures.Future`, has been told.
 
 No user code runs while any of them is held. So no cycle of threads that wait for locks can come
 about, whatever handlers do: every chain of waiting threads ends in one that holds a lock and waits
-for none, and it runs nothing but a few lines of this package.
+for none, and it runs nothing but a few lines of this package, or of that base class.
 
 Waiting for a turn or for a handler is another matter: `_turns` keeps that free of deadlock. That is
 done with none of these locks held. The lock in a `Gate` there guards nothing; it is how one thread
-lets another go on, and so has no rank.
+lets another go on, and so has no rank. Nor has the one in `Headroom` of `_sections`, for clean-up
+where the stack is full: under it no other is taken.
 
 With EVENTEMITTER_CHECK_LOCKS=1 or `python -X dev` each lock is a `CheckedLock`; otherwise it is the
 bare `threading.RLock`. Re-entrant, because only such a lock knows its owner: a critical section cut

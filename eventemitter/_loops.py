@@ -197,7 +197,7 @@ class Mailbox(Relay):
         self._loop = loop
         self._context = contextvars.copy_context()
         self._posts: deque[Entry] = deque()
-        """What is still to be told. Who delivers appends; only the loop removes."""
+        """What is still to be told. Who delivers appends; whoever takes one out sees to it."""
         self._running: object | None = None
         """Whether there is a task. Only the loop uses this field."""
         self._telling: tuple[Entry, Handler] | None = None

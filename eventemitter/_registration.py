@@ -44,8 +44,9 @@ def _join_later(parts: Parts, me: ThreadState) -> None:
     """Do what a registration that interrupted this package could not: it has returned since."""
     try:
         _join(parts, me, aloud=False)
-    except BaseException:
-        if any(each.replay is not None and each.replay.begun for _, each in parts):
+    except BaseException as error:
+        begun = any(each.replay is not None and each.replay.begun for _, each in parts)
+        if begun or isinstance(error, Exception):
             _withdraw(parts)
         # Else nobody has been told anything, and it is done again.
         raise

@@ -5,13 +5,14 @@ also while its thread holds a mutex, and call the package again. A plain lock de
 re-entrant one lets the second call see and overwrite the half-made change of the first. Here a
 thread marks itself as inside before it takes a lock and until it has given it back, and a call that
 finds its own thread inside takes no lock at all: it leaves its request in the inbox of its channel,
-where whoever enters the next critical section of that channel carries it out first, and it leaves
-what is more than that, running handlers, to the interrupted call, as an entry in `aside`.
+where the next critical section to which it matters carries it out first, and it leaves what is more
+than that, running handlers, to the interrupted call, as an entry in `aside`.
 `free()` in CPython's multiprocessing/heap.py puts work aside for the lock's holder in the same way.
 
 What is relied on, by name: `list.append`, `list.pop`, `del a_list[0]` and the `deque` methods are
-one step each, for other threads and for whatever interrupts this one. The language reference of
-deque says so; for lists the GIL grants it, or the list's own lock on free-threaded builds.
+one step each, for other threads and for whatever interrupts this one; so are `setdefault`, `pop`
+and `copy` of a dictionary. The library reference of deque says so of appends and pops; for the
+others the GIL grants it, or the object's own lock on free-threaded builds.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class ThreadState:
         self.inside: bool = False
         """Whether the thread may hold a lock of the package. Only that thread uses this field."""
         self.inner: Lock = waits_lock
-        """The lock that a section took last besides its mutex. Only that thread uses this field."""
+        """What a section may hold besides its mutex and `waits_lock`. Only that thread uses it."""
         self.aside: list[Callable[[ThreadState], object]] = []
         """What calls that found the thread inside left to do. Only that thread uses this field."""
         self.rings: list[Callable[[ThreadState], object]] = []

@@ -28,8 +28,8 @@ class Buffer:
             raise bad_overflow(overflow, _POLICIES)
         self._maxsize = maxsize
         self._overflow = overflow
-        # The mutex of the stream guards all fields below. It may be taken with that of an event
-        # type held, as events come in the very section that commits them.
+        # The mutex of the stream guards what is changed below; one field is read without it. It may
+        # be taken with that of an event type held, as events come in the section that commits them.
         self._mutex = new_lock(Rank.STREAM, "an event stream")
         self._events: deque[tuple[int, Any]] = deque()
         """What has not been read, each event with its stamp (see `Channel.stamp`)."""

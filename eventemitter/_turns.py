@@ -81,14 +81,14 @@ class Strand:
         thread is nobody of whom the wait graph need know.
         """
         thread = _loop_threads.get(self.loop)
-        if thread is None and (self.loop is None or not self.loop.is_running()):
+        if thread is None and not self.loop.is_running():
             thread = self.known
         return thread or _NOBODY
 
 
 _NOBODY = ThreadState()
 _loop_threads: weakref.WeakKeyDictionary[Any, ThreadState] = weakref.WeakKeyDictionary()
-"""Which thread runs a loop, of those that wait or have waited. Guarded by `waits_lock`.
+"""Which thread runs a loop, of those that wait or have waited. Changed under `waits_lock`.
 
 Invariant: it ran that loop when it was about to wait last."""
 
@@ -172,7 +172,7 @@ class HandlerWait:
     level: int
     """The clock of the thread when the wait began."""
     calls: list[tuple[object, Doing]] = field(default_factory=list[tuple[object, Doing]])
-    """What is waited for: a listener, and who calls it. Guarded by `waits_lock`."""
+    """What is waited for: a listener, and who calls it. Replaced whole, under `waits_lock`."""
 
     def blockers(self) -> list[Doing]:
         """Return who calls the handlers."""
@@ -184,13 +184,14 @@ class Turn:
 
     Both fields are guarded by the mutex of the channel and, while anybody waits, by `waits_lock`
     too, so that the graph can be read under that alone. But a holder may set `holder` to None
-    without a lock, if it looks afterwards who has come.
+    without a lock, if it looks afterwards who has come, and a task that has got its turn may put
+    its thread in its own place under the mutex alone.
     """
 
     def __init__(self) -> None:
         # Invariant, but for a holder about to look: `self.holder is not None or not self.line`
         self.holder: ThreadState | TurnWait | None = None
-        """Who delivers. A thread that found the turn free holds it as itself."""
+        """Who delivers; in the short way of `Channel.emit` the thread itself."""
         self.line: list[TurnWait] = []
         """Who waits for the turn, first come first."""
 

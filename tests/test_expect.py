@@ -1741,3 +1741,34 @@ def test_emit_that_interrupts_its_end_waits_for_nobody_who_asks_it(crew: Crew) -
         return Interruption(run, interrupt, verify=check)
 
     assert inject_everywhere(make, package=FUTURES, points="lines") > 5
+
+
+@pytest.mark.walks
+def test_its_event_is_put_into_words_under_no_lock() -> None:
+    """G6: also not by its base class, which is told again where that was cut short."""
+
+    class Telling:
+        """An event that users have given a repr."""
+
+        def __repr__(self) -> str:
+            shown.append(this_thread().inside)
+            return "Telling"
+
+    shown: list[bool] = []
+
+    def make() -> Interruption:
+        emitter: Emitter = EventEmitter()
+        expectation = emitter.expect(Telling)
+
+        def call() -> None:
+            with suppress(KeyboardInterrupt):
+                emitter.emit(Telling())
+
+        def check() -> None:
+            assert isinstance(expectation.result(0), Telling)
+            assert concurrent.futures.wait([expectation], 0).done == {expectation}
+            assert not any(shown)
+
+        return Interruption(call, raise_interrupt, verify=check)
+
+    assert inject_everywhere(make, package=FUTURES, points="lines") > 5

@@ -235,6 +235,21 @@ def told() -> Iterator[Told]:
     assert not this_thread().telling
 
 
+def test_a_handler_whose_class_nobody_can_ask_is_named(told: Told) -> None:
+    """Inside: a proxy of what is gone raises at each question, and `off()` does not."""
+
+    class Owner:
+        def __call__(self, event: Ping) -> None:
+            """Handle it."""
+
+    owner = Owner()
+    emitter: EventEmitter[Ping] = EventEmitter()
+    subscription = emitter.on(Ping, weakref.proxy(owner))
+    del owner
+    assert subscription.off()
+    assert told.messages[-1].startswith("Ping: listener <weakproxy")
+
+
 class Curious:
     """A handler that counts who asks for its name."""
 

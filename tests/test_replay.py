@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from support import Ping, Pong, assert_idle, channel_of
 
 from eventemitter import EventEmitter, ReplayEventEmitter
+from eventemitter._channel import Channel
+from eventemitter._sections import catch_up, this_thread
 
 Replaying = ReplayEventEmitter[Ping | Pong]
 
@@ -447,3 +451,36 @@ def test_a_replay_ends_for_good(replaying: Replaying) -> None:
     (listener,) = channel_of(replaying, Ping).listeners
     assert listener.replay is None
     assert not listener.special
+
+
+def test_registration_put_aside_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G2, G12: a listener that never gets its replay would get nothing else, either.
+
+    1 a call that interrupts the package registers, 2 where that is carried out, the stack is full.
+    """
+    errors: list[type[BaseException]] = []
+
+    def note(args: sys.UnraisableHookArgs) -> None:
+        errors.append(args.exc_type)
+
+    monkeypatch.setattr("sys.unraisablehook", note)
+    emitter: ReplayEventEmitter[Ping] = ReplayEventEmitter()
+    emitter.emit(Ping(1))
+    heard: list[Ping] = []
+    me = this_thread()
+    me.inside = True
+    subscription = emitter.on(Ping, heard.append)  # 1
+    me.inside = False
+    with monkeypatch.context() as patch:
+        patch.setattr(Channel, "replay", raise_recursion_error)
+        catch_up(me)  # 2
+    assert errors == [RecursionError]
+    emitter.emit(Ping(2))
+    assert heard == []
+    assert not subscription.active
+    assert_idle(emitter)
+
+
+def raise_recursion_error(*_: object, **__: object) -> None:
+    """Be what needs too much stack."""
+    raise RecursionError

@@ -56,7 +56,7 @@ TRIOS = [
     schedules.ForgetAgainstOn,
     schedules.StreamCloseAgainstEmitAgainstReader,
 ]
-# Those of more than 400 schedules with one preemption at lines have some 100,000 with two.
+# Those of two threads that have about 100,000 schedules with two preemptions at lines.
 LONG = [
     schedules.ExpectAgainstTwoEmits,
     schedules.StreamOfTwoTypes,
@@ -65,7 +65,7 @@ LONG = [
     schedules.TwoEmittersThatFollowEachOther,
 ]
 
-# Those of more than 300 have 50,000 to 90,000 with two.
+# Others that have 50,000 to 90,000, and whose guarantees shorter ones walk as far.
 HALF_AS_LONG = [
     schedules.ExpectAgainstEmitAgainstCancel,
     schedules.OverflowAgainstTwoEmits,
