@@ -37,6 +37,9 @@ LoopFactory = Callable[[], Loop]
 Reports = list[dict[str, Any]]
 
 
+needs_eager_tasks = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="eager tasks came with Python 3.12"
+)
 also_debugging = pytest.mark.parametrize("new_loop", ["asyncio", "debug", "uvloop"], indirect=True)
 
 
@@ -498,7 +501,7 @@ def test_loop_may_run_now_in_one_thread_and_then_in_another(
     assert [event for event, *_ in calls.made] == [Ping(1), Ping(2)]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@needs_eager_tasks
 @pytest.mark.parametrize("new_loop", ["asyncio"], indirect=True)  # uvloop does not know them
 def test_eager_tasks_make_no_difference(run: Run) -> None:
     """A loop may start the tasks of calls at once (G13)."""
@@ -696,7 +699,7 @@ class Interrupted(selectors.DefaultSelector):
         return found
 
 
-@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("eager", [False, pytest.param(True, marks=needs_eager_tasks)])
 def test_event_from_a_signal_handler_wakes_the_loop_that_it_interrupts(*, eager: bool) -> None:
     """Which is about to wait on, also where a task of it emits that begins at once (G12, G13)."""
     selector = Interrupted()
@@ -3856,7 +3859,7 @@ def test_event_left_for_a_loop_wakes_it_though_that_is_cut_short(
     run(main())
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@needs_eager_tasks
 @pytest.mark.parametrize("new_loop", ["asyncio"], indirect=True)  # uvloop does not know them
 def test_eager_task_of_a_handler_is_not_told_that_nobody_runs_it(run: Run) -> None:
     """G9: the handler is still on the stack, and its owner may not free what it uses."""
