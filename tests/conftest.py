@@ -37,6 +37,15 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
+def no_gc() -> Iterator[None]:
+    """Let objects go by reference counting alone."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def crew() -> Iterator[Crew]:
     """Run functions in threads; fail the test with what they raise, or if one never ends."""
     crew = Crew()

@@ -28,6 +28,8 @@ from types import CodeType, FrameType, SimpleNamespace
 from typing import Any, Literal, Protocol, Self
 from unittest.mock import patch
 
+from support import no_collection
+
 import eventemitter
 from eventemitter._sections import local
 
@@ -245,9 +247,7 @@ class _Walk:
         with ExitStack() as undo:
             for name, stand_in in self._subject.substitutes().items():
                 undo.enter_context(patch(name, stand_in))
-            if gc.isenabled():
-                gc.disable()
-                undo.callback(gc.enable)
+            undo.enter_context(no_collection())
             undo.enter_context(self._watched())
             undo.enter_context(_one_processor())
             self._undo = undo.pop_all()

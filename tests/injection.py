@@ -9,7 +9,6 @@ checked, so that the runs of .ci/run take each of them in both modes.
 """
 
 import dis
-import gc
 import signal
 import sys
 from _thread import interrupt_main
@@ -23,6 +22,8 @@ from pathlib import Path
 from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any, Final, Literal, Protocol
+
+from support import no_collection
 
 from eventemitter._locks import CHECKING
 
@@ -116,7 +117,7 @@ def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Po
             scenario = make()
             injector.arm(wanted, scenario.interrupt)
             try:
-                with _no_collection():
+                with no_collection():
                     injector.watch(scenario.run)
                 if injector.interrupted and injector.point:
                     scenario.check(injector.point)
@@ -129,18 +130,6 @@ def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Po
     if wanted == share.first:
         raise ValueError(f"the scenario runs no code below {package}, or at {share} none")
     return wanted - injector.left
-
-
-@contextmanager
-def _no_collection() -> Generator[None]:
-    """Keep the garbage of earlier runs from being finalized in this one, at points of its own."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _LineInjector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -48,6 +49,18 @@ class Pong:
     """An event of another type."""
 
     number: int = 0
+
+
+@contextmanager
+def no_collection() -> Generator[None]:
+    """Keep the garbage of earlier runs from being finalized in this one, at points of its own."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Crew:

@@ -8,7 +8,7 @@ import gc
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -155,15 +155,6 @@ class Interruption:
         """Assert what must hold afterwards."""
         del point
         self.verify()
-
-
-@pytest.fixture
-def no_gc() -> Iterator[None]:
-    """Let objects go by reference counting alone."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 # Armed when made

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Literal
@@ -42,15 +41,6 @@ all_policies = pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "dro
 
 class Event:
     """An event that can be referenced weakly."""
-
-
-@pytest.fixture
-def no_gc() -> Iterator[None]:
-    """Let objects go by reference counting alone."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def waiters(stream: EventStream[Any]) -> int:
