@@ -46,7 +46,7 @@ class Wish(Relay):
         """The expectation, where somebody is to be called when it is done."""
         self.subscription: Subscription[Any] | None = None
         """What to end when it is done. None once it is."""
-        self.over = False
+        self.over: bool = False
         """Whether it is decided how it ends."""
         self.gates: list[Gate] = []
         """Who waits. Each adds and removes its own, in one step of the list."""
