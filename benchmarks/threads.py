@@ -64,7 +64,7 @@ def prepare(rival: Rival, case: str, seconds: float) -> Sample:
         emitted, elapsed = emit_from_threads(rival, emitters, seconds)
         heard = [now - then for now, then in zip(handled, before, strict=True)]
         expect(rival, "events that were handled", heard, emitted)
-        return [sum(emitted) / elapsed, 100 * min(emitted) / (max(emitted) or 1)]
+        return [sum(emitted) / elapsed, 100 * min(emitted) / max(emitted)]
 
     return sample
 
@@ -87,7 +87,9 @@ def emit_from_threads(rival: Rival, emitters: list[Any], seconds: float) -> tupl
     started = threading.Barrier(len(emitters) + 1)
     emitted = [0] * len(emitters)
     threads = [
-        threading.Thread(target=_emit, args=(emit, rival.event(at), emitted, started, stopping))
+        threading.Thread(
+            target=keep_emitting, args=(emit, rival.event(at), emitted, started, stopping)
+        )
         for at, emit in enumerate(map(rival.emitter_of, emitters))
     ]
     for thread in threads:
@@ -101,17 +103,17 @@ def emit_from_threads(rival: Rival, emitters: list[Any], seconds: float) -> tupl
     return emitted, time.perf_counter() - begin
 
 
-def _emit(
+def keep_emitting(
     emit: Callable[[Any], object],
     event: Any,
     emitted: list[int],
     started: threading.Barrier,
     stopping: threading.Event,
 ) -> None:
-    """Emit one event again and again until told to stop."""
+    """Emit one event again and again until told to stop; a few times in any case."""
     count = 0
     started.wait()
-    while not stopping.is_set():
+    while not (count and stopping.is_set()):
         for _ in range(_BATCH):
             emit(event)
         count += _BATCH

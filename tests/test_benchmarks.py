@@ -12,6 +12,7 @@ from concurrent.futures import wait
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -216,6 +217,16 @@ def test_measurement_notices_that_no_handler_ran(module: Any, case: str) -> None
     else:
         with pytest.raises(AdapterError, match="bare loop"):
             module.prepare(rival, case, 0.001)()
+
+
+def test_a_thread_that_starts_when_the_time_is_over_emits_all_the_same() -> None:
+    """Where nothing was emitted, nothing could be missed."""
+    over = Event()
+    over.set()
+    heard: list[object] = []
+    emitted = [0]
+    threads.keep_emitting(heard.append, _Deaf().event(0), emitted, Barrier(1), over)
+    assert len(heard) == emitted[0] > 0
 
 
 def test_repetitions_fill_the_time_of_a_sample() -> None:
