@@ -360,8 +360,8 @@ class Channel(Turn):
         if self.holder is None:
             self.holder = place.taken
             return True
-        if entry is not None and entry.receipt is not None and self.holder.thread is not me:
-            entry.receipt.expect((self, entry), self.holder)
+        if entry is not None and entry.receipt is not None:
+            entry.receipt.expect((self, entry), self)
         return False
 
     def _replays_on_locked(self, me: ThreadState) -> bool:
@@ -551,6 +551,8 @@ class Channel(Turn):
             while self.queue and not self.queue[0].snapshot:
                 self._drop_first_locked(me)
         if self.holder in (holder, None):
+            for receipt in [each.receipt for each in self.queue if each.receipt is not None]:
+                receipt.look_again()  # when the mutex is free, and another has the turn
             self.pass_on_locked()
         self._tell_locked()
         return errors

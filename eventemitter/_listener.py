@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeGuard
 
 from ._locks import CHECKING, proved
 from ._sections import Doing, ThreadState
+from ._turns import Turn
 
 Handler = Callable[[Any], object]
 
@@ -34,8 +35,12 @@ class Entry:
 class Receipt(Protocol):
     """Who awaits that all handlers of an event are through."""
 
-    def expect(self, part: object, doer: Doing) -> None:
+    def expect(self, part: object, doer: Doing | Turn) -> None:
         """Wait for one more `part`, which `doer` sees to."""
+        ...
+
+    def look_again(self) -> None:
+        """See who has the turn that a part was left to: it has been passed on."""
         ...
 
     def done(self, part: object, error: Exception | None = None) -> bool:

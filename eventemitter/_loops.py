@@ -36,22 +36,20 @@ from ._errors import (
 from ._listener import Entry, Handler, Listener, Relay, new_listener
 from ._locks import proved
 from ._sections import Doing, ThreadState, in_any_case, outside, section, this_thread, waits_lock
-from ._turns import Gate, HandlerWait, Strand, TurnWait, closes_cycle, discard, running_loop
-
-
-class Call:
-    """One call of a handler on a loop."""
-
-    __slots__ = ("strand",)
-
-    def __init__(self, strand: Strand) -> None:
-        self.strand: Strand | None = strand
-        """What an `await` in it holds up. None once it is over."""
-
-
-_current: contextvars.ContextVar[Call | None] = contextvars.ContextVar(
-    "eventemitter_call", default=None
+from ._turns import (
+    Awaiter,
+    Gate,
+    HandlerWait,
+    Strand,
+    Turn,
+    TurnWait,
+    closes_cycle,
+    discard,
+    runner_of,
+    running_loop,
 )
+
+_current: contextvars.ContextVar[Awaiter] = contextvars.ContextVar("eventemitter_call")
 """The call that the running task is, or was started by."""
 
 _Calls: TypeAlias = "dict[asyncio.Task[None], tuple[Mailbox, Channel]]"
@@ -111,12 +109,9 @@ _AT_A_TIME = 100
 """How many events a mailbox hands out before its loop gets to do other things."""
 
 
-def agent(me: ThreadState) -> Strand:
+def agent() -> Awaiter:
     """Return what an `await` of the running task holds up."""
-    call = _current.get()
-    if call is None or call.strand is None:
-        return Strand(me, asyncio.get_running_loop())
-    return call.strand
+    return _current.get(None) or Awaiter()
 
 
 class LoopGate(Gate):
@@ -129,8 +124,12 @@ class LoopGate(Gate):
         self._future = self.loop.create_future()
 
     def open(self) -> None:
-        """Let the waiting task go on. A mutex is held: the loop is told when it is not any more."""
-        this_thread().rings.append(lambda _: self.ring())
+        """Let the waiting task go on; where a mutex is held, as soon as it is not any more (G6)."""
+        me = this_thread()
+        if me.inside:
+            me.rings.append(lambda _: self.ring())
+        else:
+            self.ring()
 
     def ring(self) -> bool:
         """Let the waiting task go on; return False if it never will, as its loop is closed."""
@@ -220,22 +219,36 @@ class Mailbox(Relay):
         if self.listener.once:
             channel.told[self] = None
         self._posts.append(entry)
-        if not self._call_soon(bell):
+        try:
+            told = self._call_soon(bell)
+        except Exception:
+            if self._take_back(entry):
+                if self.listener.once:
+                    this_thread().aside.append(self.removed)
+                raise
+            return
+        if not told:
             # Once this failure has been told: until then the handler has a name.
             this_thread().aside.append(partial(self.lose, channel))
-            try:
-                self._posts.remove(entry)
-            except ValueError:
-                return  # another thread has found the loop closed, and reports this event
-            self._release(entry)
-            raise closed_loop(channel.event_type, self.handler)
+            if self._take_back(entry):
+                raise closed_loop(channel.event_type, self.handler)
+
+    def _take_back(self, entry: Entry) -> bool:
+        """Take out an event that the loop cannot be told; return False if another sees to it."""
+        try:
+            self._posts.remove(entry)
+        except ValueError:
+            return False
+        self._release(entry)
+        return True
 
     def _call_soon(self, bell: Bell) -> bool:
-        """Hand the bell to the loop; return False if that is closed."""
+        """Hand the bell to the loop; return False if that is closed, raise if it cannot be told."""
         try:
             self._loop.call_soon_threadsafe(bell)
-        except RuntimeError:
+        except Exception:
             if not self._loop.is_closed():
+                bell.mailbox = None  # or it would try again, for ever
                 raise
         if not self._loop.is_closed() or bell.mailbox is None:
             return True
@@ -371,7 +384,7 @@ class Mailbox(Relay):
         """Call the handler, which has none of the package's locks to fear."""
         listener = self.listener
         handler: Handler = self
-        call = Call(self.strand)
+        self.strand.call = call = Awaiter()
         _current.set(call)
         try:
             result: object = None
@@ -397,7 +410,9 @@ class Mailbox(Relay):
         except Exception as raised:
             self._failed(channel, entry, handler, raised)
         finally:
-            call.strand = self._telling = None
+            if self.strand.call is call:
+                self.strand.call = None
+            self._telling = None
             channel.told.pop(self, None)
 
     def _ended(self, channel: Channel, token: object, task: asyncio.Task[None]) -> None:
@@ -472,8 +487,8 @@ class Awaited:
     def __init__(self) -> None:
         self.gate = LoopGate()
         # Of each of the two, one step decides which thread has a part or an error.
-        self._parts: dict[object, Doing] = {}
-        """What is waited for, and who does it."""
+        self._parts: dict[object, Doing | Turn] = {}
+        """What is waited for, and who does it: for what is left to a turn, whoever has that."""
         self._errors: dict[object, Exception] = {}
         """What has been raised, by part."""
         self._waiting = False
@@ -481,13 +496,17 @@ class Awaited:
         self._closed = False
         """Whether nobody waits any more. Set before `_parts` is cleared, read after it grew."""
 
-    def expect(self, part: object, doer: Doing) -> None:
+    def expect(self, part: object, doer: Doing | Turn) -> None:
         """Wait for one more part."""
         self._parts[part] = doer
         if self._closed:
             self._parts.pop(part, None)
         elif self._waiting:
-            self.gate.ring()  # to look whether that one waits for it
+            self.gate.open()  # to look whether that one waits for it
+
+    def look_again(self) -> None:
+        """See whether somebody waits for it who has taken a turn over."""
+        self.gate.open()
 
     def done(self, part: object, error: Exception | None = None) -> bool:
         """Note that a part is through; return False if its failure is the caller's to report."""
@@ -495,7 +514,7 @@ class Awaited:
             self._errors[part] = error
         if self._parts.pop(part, None) is None:
             return error is None or self._errors.pop(part, None) is None
-        self.gate.ring()
+        self.gate.open()
         return True
 
     def forget(self, part: object, me: ThreadState) -> None:
@@ -514,9 +533,9 @@ class Awaited:
 
     def blockers(self) -> list[Doing]:
         """Return who does what is waited for."""
-        return list(self._parts.copy().values())
+        return [each for doer in self._parts.copy().values() for each in _doing(doer)]
 
-    async def wait(self, channel: Channel, who: Strand) -> None:
+    async def wait(self, channel: Channel, who: Awaiter) -> None:
         """Wait until all is through that does not itself wait for `who`."""
         self._waiting = True
         try:
@@ -524,22 +543,32 @@ class Awaited:
         finally:
             outside(lambda me: section(me, channel.mutex, self._exit_locked, who))
 
-    async def _wait(self, channel: Channel, who: Strand) -> None:
+    async def _wait(self, channel: Channel, who: Awaiter) -> None:
         while section(this_thread(), channel.mutex, self._enter_locked, who):
             await self.gate.wait_async()
 
-    def _enter_locked(self, who: Strand) -> bool:
+    def _enter_locked(self, who: Awaiter) -> bool:
         with waits_lock:
             for part, doer in self._parts.copy().items():
-                if closes_cycle(who, [doer]):
+                doing = _doing(doer)
+                if any(_is_below(each) for each in doing) or closes_cycle(who, doing):
                     self._parts.pop(part, None)
             if self not in who.waits:
                 who.waits.append(self)
         return bool(self._parts)
 
-    def _exit_locked(self, who: Strand) -> None:
+    def _exit_locked(self, who: Awaiter) -> None:
         with waits_lock:
             discard(who.waits, self)
+
+
+def _doing(doer: Doing | Turn) -> list[Doing]:
+    return doer.ahead(0) if isinstance(doer, Turn) else [doer]
+
+
+def _is_below(doing: Doing) -> bool:
+    """Return whether it goes on only when this call, in the same thread, has returned (G4)."""
+    return doing.thread is this_thread() and not isinstance(doing, (Strand, LoopPlace))
 
 
 class LoopPlace(TurnWait):
@@ -547,7 +576,7 @@ class LoopPlace(TurnWait):
 
     __slots__ = ("bell", "channel", "holding")
 
-    def __init__(self, me: ThreadState, channel: Channel, who: Strand, bell: LoopGate) -> None:
+    def __init__(self, me: ThreadState, channel: Channel, who: Awaiter, bell: LoopGate) -> None:
         super().__init__(me, channel, who)
         self.since = 0  # the task goes on only when its thread is free
         self.channel = channel
@@ -563,7 +592,7 @@ class LoopPlace(TurnWait):
     @property
     def thread(self) -> ThreadState:
         """The thread that runs the loop: it may have become another while the task waits."""
-        return self.agent.thread
+        return runner_of(self.bell.loop, self.me)
 
     @property
     def taken(self) -> TurnWait:
@@ -605,7 +634,7 @@ async def emit_async(channel: Channel, event: object) -> None:
         channel.emit(event)
         return
     channel.pass_over(me)
-    who = agent(me)
+    who = agent()
     receipt = Awaited()
     errors: list[Exception] = []
     try:
@@ -664,7 +693,7 @@ async def wait_for_async(channel: Channel, listener: Listener) -> bool:
         return False
     channel.pass_over(me)
     gate = LoopGate()
-    watch = HandlerWait(me, agent(me), gate, me.clock)
+    watch = HandlerWait(me, agent(), gate, me.clock)
     try:
         over = await _watch(channel, watch, gate, listener)
         outside(lambda me: section(me, channel.mutex, channel.unwatch_locked, watch))

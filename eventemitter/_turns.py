@@ -5,9 +5,9 @@ directly or through others, for it. If so it does not wait (G10). Every wait is 
 in the same critical section as it is checked, so the last wait of a would-be cycle is always seen.
 `_ModuleLock` in CPython's importlib/_bootstrap.py finds the deadlocks of circular imports this way.
 
-An `await` holds up no thread but a strand: the calls that an event loop makes of one async handler,
-one after the other. Such a call cannot go on while its strand waits, nor while its loop's thread
-does.
+An `await` holds up no thread but a call that an event loop makes of an async handler, and with it
+the strand: the calls of that handler still to come. A call cannot go on while it waits, nor while
+its loop's thread does.
 """
 
 from __future__ import annotations
@@ -58,10 +58,23 @@ class Gate:
         return self._shut.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
 
-class Strand:
-    """Calls of one async handler, or some other task: what waits without holding up its thread."""
+class Awaiter:
+    """One call of an async handler, or some other task: what waits without holding up its thread.
 
-    __slots__ = ("known", "loop", "waits")
+    What a call has started waits as that call.
+    """
+
+    __slots__ = ("waits",)
+
+    def __init__(self) -> None:
+        self.waits: list[Wait] = []
+        """What is awaited. Guarded by `waits_lock`."""
+
+
+class Strand:
+    """The calls of one async handler, one after the other."""
+
+    __slots__ = ("call", "known", "loop")
 
     since = 0
     """All waits of its thread keep it from going on."""
@@ -70,20 +83,14 @@ class Strand:
         self.known = known
         """The thread that ran a call of this strand last, or made it; None if none has yet."""
         self.loop = loop
-        self.waits: list[Wait] = []
-        """What is awaited. Guarded by `waits_lock`."""
+        self.call: Awaiter | None = None
+        """The call under way. Only the loop's thread writes it: a call that has just begun awaits
+        nothing, and what one that is over has left awaiting holds up nobody."""
 
     @property
     def thread(self) -> ThreadState:
-        """The thread that runs the event loop, or is to run it.
-
-        A loop may be run now in one thread and then in another. If it runs in none that waits, its
-        thread is nobody of whom the wait graph need know.
-        """
-        thread = _loop_threads.get(self.loop)
-        if thread is None and not self.loop.is_running():
-            thread = self.known
-        return thread or _NOBODY
+        """The thread that runs the event loop, or is to run it."""
+        return runner_of(self.loop, self.known)
 
 
 _NOBODY = ThreadState()
@@ -91,6 +98,18 @@ _loop_threads: weakref.WeakKeyDictionary[Any, ThreadState] = weakref.WeakKeyDict
 """Which thread runs a loop, of those that wait or have waited. Changed under `waits_lock`.
 
 Invariant: it ran that loop when it was about to wait last."""
+
+
+def runner_of(loop: Any, known: ThreadState | None) -> ThreadState:
+    """Return the thread that runs a loop, or `known` if none does.
+
+    A loop may be run now in one thread and then in another. If it runs in none that waits, its
+    thread is nobody of whom the wait graph need know.
+    """
+    thread = _loop_threads.get(loop)
+    if thread is None and not loop.is_running():
+        thread = known
+    return thread or _NOBODY
 
 
 def running_loop() -> Any:
@@ -117,7 +136,7 @@ class TurnWait:
     gate: Gate
     """Made for a place in the line, which most emits never take."""
 
-    def __init__(self, me: ThreadState, turn: Turn, agent: ThreadState | Strand) -> None:
+    def __init__(self, me: ThreadState, turn: Turn, agent: ThreadState | Awaiter) -> None:
         self.me = me
         """The thread that takes the place, and with it the turn."""
         self.turn = turn
@@ -166,7 +185,7 @@ class HandlerWait:
     """A thread or a task that waits until certain calls of handlers are over."""
 
     thread: ThreadState
-    agent: ThreadState | Strand
+    agent: ThreadState | Awaiter
     """Who is held up."""
     gate: Gate
     level: int
@@ -235,7 +254,7 @@ class Turn:
             discard(wait.agent.waits, wait)
 
 
-def closes_cycle(me: ThreadState | Strand, blockers: Iterable[Doing]) -> bool:
+def closes_cycle(me: ThreadState | Awaiter, blockers: Iterable[Doing]) -> bool:
     """Return whether `me`, waiting for `blockers`, would wait for itself. `waits_lock` is held."""
     if isinstance(me, ThreadState):
         if me.telling:
@@ -245,13 +264,14 @@ def closes_cycle(me: ThreadState | Strand, blockers: Iterable[Doing]) -> bool:
     found = list(blockers)
     while found:
         doing = found.pop()
-        if doing.thread is me or doing is me:
+        call = doing.call if isinstance(doing, Strand) else None
+        if me in (doing.thread, call):
             return True
         if doing not in seen:
             seen.add(doing)
             waits = [wait for wait in doing.thread.waits if wait.level >= doing.since]
-            if isinstance(doing, Strand):
-                waits += doing.waits
+            if call is not None:
+                waits += call.waits
             for wait in waits:
                 found.extend(wait.blockers())
     return False

@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import Context
 from functools import partial
 from types import MethodType, coroutine
@@ -1507,6 +1507,102 @@ class SlowLoop(asyncio.SelectorEventLoop):
         return super().call_soon_threadsafe(callback, *args, context=context)
 
 
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """A loop that notes who wakes it, and whether that one holds a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.woken: list[tuple[int, bool]] = []
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """Take note first."""
+        self.woken.append((threading.get_ident(), this_thread().inside))
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+def test_loop_is_told_of_one_more_handler_to_await_with_no_lock_held(crew: Crew) -> None:
+    """G6: where a task awaits an event already, and a replay leaves that to another thread.
+
+    1 a follower is replayed to, 2 a task awaits an event that is left to the replay, 3 another
+    thread waits for its turn on the follower, 4 the replay goes on, and leaves the event to that
+    thread.
+    """
+    source, target = ReplayEventEmitter[Ping](), EventEmitter[Ping]()
+    stops = {0: Stop(), 1: Stop()}
+    target.on(Ping, lambda event: stops[event.number]() if event.number in stops else None)
+    source.emit(Ping(0))
+    idents: list[int] = []
+
+    def follow() -> None:
+        idents.append(threading.get_ident())
+        target.follow(source, Ping)
+
+    following = crew.run(follow)
+    stops[0].wait()  # 1
+    loop = WatchedLoop()
+
+    async def main() -> None:
+        task = asyncio.create_task(source.emit_async(Ping(1)))
+        await rounds()  # 2
+        crew.run(target.emit, Ping(9))
+        await reach(lambda: in_line(channel_of(target, Ping), 1))  # 3
+        stops[0].go()
+        stops[1].wait()  # 4
+        await asyncio.wrap_future(following)
+        await rounds()
+        assert not task.done()
+        stops[1].go()
+        await task
+
+    with closing(loop):
+        loop.run_until_complete(main())
+    crew.join()
+    assert [inside for ident, inside in loop.woken if ident in idents]
+    assert not [ident for ident, inside in loop.woken if inside]
+    assert_idle(source)
+
+
+class DeafLoop(asyncio.SelectorEventLoop):
+    """A loop that cannot be told anything, though it is not closed."""
+
+    deaf = True
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """Raise first."""
+        if self.deaf:
+            raise RuntimeError("no longer there")
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_event_for_a_loop_that_cannot_be_told_is_one_failure(*, once: bool) -> None:
+    """It is raised, and the event not delivered later (G7, G11)."""
+    loop = DeafLoop()
+    emitter = EventEmitter[Ping]()
+    calls = Calls()
+    (emitter.once if once else emitter.on)(Ping, calls, loop=loop)
+    with pytest.raises(ExceptionGroup) as raised:
+        emitter.emit(Ping(1))
+    assert [str(each) for each in raised.value.exceptions] == ["no longer there"]
+    loop.deaf = False
+    emitter.emit(Ping(2))
+    with closing(loop):
+        loop.run_until_complete(rounds())
+    assert [event for event, *_ in calls.made] == ([] if once else [Ping(2)])
+    assert not channel_of(emitter, Ping).told
+    assert_idle(emitter)
+
+
 # Nothing is left behind
 
 
@@ -2936,7 +3032,7 @@ def test_loop_does_not_wait_for_a_handler_that_awaits_one_of_its_own(
         def callback() -> bool:
             here.call_soon_threadsafe(go.set if first == "awaited" else began.set)
             if first == "awaited":
-                until(lambda: strand.waits)
+                until(lambda: strand.call is not None and strand.call.waits)
             return subscription.off_and_wait(2 * PATIENCE)  # 3
 
         here = asyncio.get_running_loop()
@@ -3005,6 +3101,288 @@ def test_thread_leaves_its_event_where_the_turn_waits_for_its_loop(run: Run, cre
     assert sorted(event.number for event in run(main())) == [0, 1, 2]
     crew.join()
     assert_idle(emitter)
+
+
+def test_task_that_a_call_has_started_on_another_loop_needs_that_loop(
+    run: Run, side: Side, crew: Crew
+) -> None:
+    """A thread does not wait for its turn behind a task of its own loop (G10).
+
+    1 a thread delivers, 2 a task waits for its turn on another loop than that of the handler that
+    has started it, 3 a callback of that loop emits.
+    """
+    emitter = EventEmitter[Any]()
+    stop, heard = held_turn(crew, emitter)  # 1
+    channel = channel_of(emitter, Ping)
+
+    async def elsewhere() -> None:
+        task = asyncio.create_task(emitter.emit_async(Ping(1)))
+        await reach(lambda: in_line(channel, 1))  # 2
+        emitter.emit(Ping(2))  # 3, and leaves that to the thread
+        stop.go()
+        await task
+
+    async def handler(_: Pong) -> None:
+        await asyncio.wrap_future(side.do(elsewhere()))
+
+    async def main() -> None:
+        emitter.on(Pong, handler)
+        await emitter.emit_async(Pong())
+
+    run(main())
+    crew.join()
+    assert heard == [Ping(0), Ping(2), Ping(1)]
+    assert_idle(emitter)
+
+
+def test_who_takes_a_turn_over_does_not_wait_for_who_awaits_its_events(
+    run: Run, crew: Crew
+) -> None:
+    """An event that was left to a turn is delivered by whoever has that in the end (G10).
+
+    1 a thread delivers on a follower, 2 a task and another thread wait there, 3 a handler awaits
+    an event that is left to the task, whose turn it is, 4 the task is cancelled, 5 the thread
+    waits for the handler.
+    """
+    source, target = EventEmitter[Ping | Pong](), EventEmitter[Ping]()
+    stop, heard = held_turn(crew, target)  # 1
+    target.follow(source, Ping)
+    channel = channel_of(target, Ping)
+    waited: list[bool] = []
+
+    async def main() -> None:
+        task = asyncio.create_task(target.emit_async(Ping(1)))
+        await reach(lambda: in_line(channel, 1))
+        crew.run(target.emit, Ping(3))
+        await reach(lambda: in_line(channel, 2))  # 2
+
+        async def handler(_: Pong) -> None:
+            stop.go()
+            until(lambda: in_line(channel, 1))
+            task.cancel()
+            await source.emit_async(Ping(2))  # 3, 4
+
+        def on_ping(event: Ping) -> None:
+            if event.number == 2:
+                waited.append(subscription.off_and_wait())  # 5
+
+        subscription = source.on(Pong, handler)
+        target.on(Ping, on_ping)
+        await source.emit_async(Pong())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    crew.join()
+    assert waited == [False]
+    assert heard == [Ping(0), Ping(2), Ping(3)]
+    assert_idle(source)
+    assert_idle(target)
+
+
+def test_event_is_awaited_no_more_when_its_turn_goes_to_who_waits_for_the_awaiting(
+    run: Run, side: Side, crew: Crew
+) -> None:
+    """Also where all of them wait already (G10).
+
+    1 a thread delivers on a follower, 2 a task of another loop waits there, 3 a handler awaits an
+    event that is left to the thread, 4 the other loop's thread waits for that handler, 5 what is
+    raised ends the thread, and the turn is the task's.
+    """
+    source, target = EventEmitter[Ping | Pong](), EventEmitter[Ping]()
+    stop = Stop()
+    heard: list[Ping] = []
+
+    def on_ping(event: Ping) -> None:
+        heard.append(event)
+        if event.number == 0:
+            stop()
+            raise SystemExit
+
+    def deliver() -> None:
+        with pytest.raises(SystemExit):
+            target.emit(Ping(0))
+
+    target.on(Ping, on_ping)
+    target.follow(source, Ping)
+    crew.run(deliver)
+    stop.wait()  # 1
+    channel = channel_of(target, Ping)
+
+    async def main() -> None:
+        task = asyncio.wrap_future(side.do(target.emit_async(Ping(3))))
+        await reach(lambda: in_line(channel, 1))  # 2
+
+        async def handler(_: Pong) -> None:
+            await source.emit_async(Ping(2))
+
+        subscription = source.on(Pong, handler)
+        emitting = asyncio.create_task(source.emit_async(Pong()))
+        await reach(lambda: [each for each in channel.queue if each.event == Ping(2)])
+        await rounds()  # 3
+
+        async def wait() -> bool:
+            return subscription.off_and_wait()
+
+        waiting = asyncio.wrap_future(side.do(wait()))
+        await reach(lambda: channel_of(source, Pong).watches)  # 4
+        stop.go()  # 5
+        await emitting
+        assert await waiting
+        await task
+
+    run(main())
+    crew.join()
+    assert heard == [Ping(0), Ping(2), Ping(3)]
+    assert_idle(source)
+    assert_idle(target)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_emit_async_in_a_loop_that_a_handler_runs_is_queued(crew: Crew, *, late: bool) -> None:
+    """Whether that handler is called by an emit or by its replay (G4)."""
+    emitter = ReplayEventEmitter[Ping]()
+    heard: list[object] = []
+
+    def handler(event: Ping) -> None:
+        heard.append(event.number)
+        if event.number == 0:
+            asyncio.run(emitter.emit_async(Ping(1)))
+            heard.append("returned")
+
+    if late:
+        emitter.emit(Ping(0))
+        crew.run(emitter.on, Ping, handler)
+    else:
+        emitter.on(Ping, handler)
+        crew.run(emitter.emit, Ping(0))
+    crew.join()
+    assert heard == [0, "returned", 1]
+    assert_idle(emitter)
+
+
+def test_loop_that_a_replay_runs_does_not_await_that_replay(crew: Crew) -> None:
+    """Also where another thread leaves the event to it (G10).
+
+    1 a replay has begun, 2 another thread delivers, 3 a loop in the replay awaits an event, which
+    is left to that thread, and by it to the replay.
+    """
+    source, target = EventEmitter[Ping](), ReplayEventEmitter[Ping]()
+    target.follow(source, Ping)
+    stop = Stop()
+    heard: list[int] = []
+
+    def slow(event: Ping) -> None:
+        if event.number == 1:
+            stop()
+
+    def go_on() -> None:
+        queue = channel_of(target, Ping).queue
+        until(lambda: [each for each in queue if each.event == Ping(2)])
+        stop.go()
+
+    def handler(event: Ping) -> None:
+        if event.number == 0:  # 1
+            crew.run(target.emit, Ping(1))
+            stop.wait()  # 2
+            crew.run(go_on)
+            asyncio.run(source.emit_async(Ping(2)))  # 3
+        heard.append(event.number)
+
+    target.on(Ping, slow)
+    target.emit(Ping(0))
+    crew.run(target.on, Ping, handler).result(PATIENCE)
+    crew.join()
+    assert heard == [0, 1, 2]
+    assert_idle(target)
+
+
+def test_emit_async_awaits_an_event_that_is_left_to_a_task_of_its_loop(
+    run: Run, crew: Crew
+) -> None:
+    """The turn of that task has come, but it has not gone on: it does when this one awaits (G11).
+
+    1 the loop's thread has waited before, 2 a thread delivers on a follower, 3 a task waits there,
+    4 its turn has come, 5 another task emits at the source.
+    """
+    source, target = EventEmitter[Ping](), EventEmitter[Ping]()
+    before = EventEmitter[Ping]()
+    go_before, _ = held_turn(crew, before)
+    stop, heard = held_turn(crew, target)  # 2
+    target.follow(source, Ping)
+    channel = channel_of(target, Ping)
+
+    def go_on() -> None:
+        until(lambda: in_line(channel_of(before, Ping), 1))
+        go_before.go()
+
+    async def fail(event: Ping) -> None:
+        await asyncio.sleep(0)
+        if event.number == 2:
+            raise ValueError
+
+    async def main() -> None:
+        crew.run(go_on)
+        before.emit(Ping(1))  # 1
+        target.on(Ping, fail)
+        task = asyncio.create_task(target.emit_async(Ping(1)))
+        await reach(lambda: in_line(channel, 1))  # 3
+        stop.go()
+        until(lambda: in_line(channel, 0))  # 4
+        with pytest.raises(ExceptionGroup, match="1 handler of Ping raised"):
+            await source.emit_async(Ping(2))  # 5
+        await task
+
+    run(main())
+    crew.join()
+    assert heard == [Ping(0), Ping(2), Ping(1)]
+
+
+@pytest.mark.parametrize("call", ["emit_async", "off_and_wait_async"])
+def test_task_that_a_call_has_left_awaiting_holds_up_no_later_call(run: Run, call: str) -> None:
+    """So whoever that task waits for may wait for a later call (G9).
+
+    1 a call starts a task that awaits another handler, and is over, 2 another call is under way,
+    3 that other handler waits for it.
+    """
+
+    async def main() -> None:
+        emitter = EventEmitter[Ping | Pong]()
+        began = asyncio.Event()
+        latch = Latch()
+        tasks: list[asyncio.Task[None]] = []
+        heard: list[int] = []
+        waited: list[bool] = []
+
+        async def on_ping(event: Ping) -> None:
+            if event.number == 1:
+                tasks.append(asyncio.create_task(emitter.emit_async(Pong())))
+                await began.wait()  # 1
+            if event.number == 2:
+                await latch()  # 2
+            heard.append(event.number)
+
+        async def on_pong(_: Pong) -> None:
+            began.set()
+            await latch.reached.wait()
+            if call == "emit_async":
+                await emitter.emit_async(Ping(3))  # 3
+                waited.append(heard == [1, 2, 3])
+            else:
+                waited.append(await subscription.off_and_wait_async())  # 3
+
+        subscription = emitter.on(Ping, on_ping)
+        emitter.on(Pong, on_pong)
+        await emitter.emit_async(Ping(1))
+        emitter.emit(Ping(2))
+        await latch.reached.wait()
+        await rounds()
+        assert not waited
+        latch.open.set()
+        await tasks[0]
+        assert waited == [True]
+
+    run(main())
 
 
 # Waiting for async handlers
