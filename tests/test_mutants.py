@@ -194,8 +194,8 @@ MUTANTS = [
             Edit(
                 _turns,
                 "closes_cycle",
-                "is me:\n            return True",
-                "is me:\n            return False",
+                "call):\n            return True",
+                "call):\n            return False",
             )
         ],
         schedules.ThreeEmittersInACycle,
