@@ -482,7 +482,7 @@ class Awaited:
     __slots__ = ("_closed", "_errors", "_parts", "_waiting", "gate")
 
     level = 0
-    """A strand knows no nested waits."""
+    """An awaiter knows no nested waits."""
 
     def __init__(self) -> None:
         self.gate = LoopGate()
