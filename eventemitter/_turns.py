@@ -137,12 +137,13 @@ class TurnWait:
     """Made for a place in the line, which most emits never take."""
 
     def __init__(self, me: ThreadState, turn: Turn, agent: ThreadState | Awaiter) -> None:
-        self.me = me
+        self.me: ThreadState = me
         """The thread that takes the place, and with it the turn."""
-        self.turn = turn
-        self.agent = agent
+        self.turn: Turn = turn
+        self.agent: ThreadState | Awaiter = agent
         """Who is held up."""
-        self.since = self.level = me.clock
+        self.since: int = me.clock
+        self.level: int = me.clock
 
     @property
     def thread(self) -> ThreadState:
