@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from functools import partial
 from logging import DEBUG
 from time import monotonic, perf_counter_ns
 from typing import Any, Final, cast
@@ -440,9 +439,16 @@ class Channel(Turn):
         """Take an event that has been delivered out of the queue."""
         entry = self.queue[0]
         if entry.receipt is not None:
-            me.aside.append(partial(entry.receipt.forget, (self, entry)))
+            entry.receipt.done((self, entry))  # before another has the turn
         me.litter.append(entry)
         self.queue.popleft()
+
+    def pass_on_locked(self) -> None:
+        """Give the turn to the first in line, with what is in the queue, or set it free."""
+        for entry in self.queue:
+            if entry.receipt is not None:
+                entry.receipt.look_again()  # when the mutex is free, and another has the turn
+        super().pass_on_locked()
 
     def rest_locked(self) -> None:
         """Have the next delivery do no more than call, where there is no more to do."""
@@ -551,8 +557,6 @@ class Channel(Turn):
             while self.queue and not self.queue[0].snapshot:
                 self._drop_first_locked(me)
         if self.holder in (holder, None):
-            for receipt in [each.receipt for each in self.queue if each.receipt is not None]:
-                receipt.look_again()  # when the mutex is free, and another has the turn
             self.pass_on_locked()
         self._tell_locked()
         return errors
@@ -676,7 +680,7 @@ class Channel(Turn):
             me.litter.append(replay)
             for entry in replay.events:
                 if entry.receipt is not None:
-                    me.aside.append(partial(entry.receipt.forget, (listener, entry)))
+                    entry.receipt.done((listener, entry))
             self._changed_locked(me)  # it may be a plain one from now on
         listener.replay = None
         listener.special = listener.always_special

@@ -44,11 +44,10 @@ class Receipt(Protocol):
         ...
 
     def done(self, part: object, error: Exception | None = None) -> bool:
-        """Say that `part` is through; return False if nobody awaits it any more."""
-        ...
+        """Say that `part` is through; return False if nobody awaits it any more.
 
-    def forget(self, part: object, me: ThreadState) -> None:
-        """Do not wait for `part` any more."""
+        Perhaps in a critical section. Cut short, it can be done again.
+        """
         ...
 
 

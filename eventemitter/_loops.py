@@ -120,7 +120,7 @@ class LoopGate(Gate):
     __slots__ = ("_future", "loop")
 
     def __init__(self) -> None:  # no lock, unlike other gates
-        self.loop = asyncio.get_running_loop()
+        self.loop: AbstractEventLoop = asyncio.get_running_loop()
         self._future = self.loop.create_future()
 
     def open(self) -> None:
@@ -132,13 +132,15 @@ class LoopGate(Gate):
             self.ring()
 
     def ring(self) -> bool:
-        """Let the waiting task go on; return False if it never will, as its loop is closed."""
+        """Let the waiting task go on; return False if it cannot be told, as its loop is closed."""
         try:
             self.loop.call_soon_threadsafe(self._answer)
-        except RuntimeError:
-            if self.loop.is_closed():
-                return False
+        except RecursionError:
             raise
+        except Exception as error:
+            if not self.loop.is_closed():
+                report_unraisable(error)  # others are still to be told
+            return False
         return True
 
     def _answer(self) -> None:
@@ -213,12 +215,8 @@ class Mailbox(Relay):
         channel = self._channel()
         if channel is None:
             return  # nobody delivers any more
-        if entry.receipt is not None:
-            entry.receipt.expect((self, entry), self.strand)
-        bell = Bell(self, channel)  # first: cut short anywhere behind the next line, it rings
-        if self.listener.once:
-            channel.told[self] = None
-        self._posts.append(entry)
+        bell = Bell(self, channel)  # first: cut short anywhere below, it rings
+        self._post(channel, entry)
         try:
             told = self._call_soon(bell)
         except Exception:
@@ -232,6 +230,19 @@ class Mailbox(Relay):
             this_thread().aside.append(partial(self.lose, channel))
             if self._take_back(entry):
                 raise closed_loop(channel.event_type, self.handler)
+
+    def _post(self, channel: Channel, entry: Entry) -> None:
+        try:
+            if entry.receipt is not None:
+                entry.receipt.expect((self, entry), self.strand)
+            if self.listener.once:
+                channel.told[self] = None
+            self._posts.append(entry)
+        except BaseException:
+            if entry not in self._posts:  # nobody will be told
+                self._release(entry)
+                channel.told.pop(self, None)
+            raise
 
     def _take_back(self, entry: Entry) -> bool:
         """Take out an event that the loop cannot be told; return False if another sees to it."""
@@ -492,7 +503,7 @@ class Awaited:
         self._errors: dict[object, Exception] = {}
         """What has been raised, by part."""
         self._waiting = False
-        """Whether the task waits already. Set before `_parts` is looked at, read after it grew."""
+        """Whether the task waits already. Set before `_parts` is looked at, read after a change."""
         self._closed = False
         """Whether nobody waits any more. Set before `_parts` is cleared, read after it grew."""
 
@@ -512,19 +523,15 @@ class Awaited:
         """Note that a part is through; return False if its failure is the caller's to report."""
         if error is not None:
             self._errors[part] = error
-        if self._parts.pop(part, None) is None:
-            return error is None or self._errors.pop(part, None) is None
-        self.gate.open()
-        return True
-
-    def forget(self, part: object, me: ThreadState) -> None:
-        """Do not wait for a part any more."""
-        del me
-        self.done(part)
+        found = self._parts.pop(part, None) is not None
+        if self._waiting:
+            self.gate.open()  # also where a call that was cut short has found it
+        return found or error is None or self._errors.pop(part, None) is None
 
     def close(self) -> list[Exception]:
         """Wait for nothing more; return what has been raised."""
         self._closed = True
+        self._waiting = False
         self._parts.clear()
         found: list[Exception] = []
         while self._errors:

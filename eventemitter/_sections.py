@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ._errors import report_unraisable
 from ._locks import Lock, Rank, new_lock
@@ -51,6 +51,11 @@ class Wait(Protocol):
     @property
     def level(self) -> int:
         """The thread's clock when the wait began."""
+        ...
+
+    @property
+    def gate(self) -> Any:
+        """What opens when it is over."""
         ...
 
     def blockers(self) -> list[Doing]: ...

@@ -33,6 +33,9 @@ class Gate:
 
     __slots__ = ("_shut",)
 
+    loop: Any = None
+    """The event loop that has to go on for the waiter to go on, where that is a task."""
+
     def __init__(self) -> None:
         self._shut = threading.Lock()
         self._shut.acquire()
@@ -273,6 +276,7 @@ def closes_cycle(me: ThreadState | Awaiter, blockers: Iterable[Doing]) -> bool:
             waits = [wait for wait in doing.thread.waits if wait.level >= doing.since]
             if call is not None:
                 waits += call.waits
+                found += [runner_of(each.gate.loop, None) for each in call.waits]
             for wait in waits:
                 found.extend(wait.blockers())
     return False

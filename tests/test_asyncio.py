@@ -18,17 +18,22 @@ from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from contextvars import Context
 from functools import partial
-from types import MethodType, coroutine
+from types import FrameType, MethodType, coroutine
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 from unittest.mock import AsyncMock
 
 import pytest
 from support import PATIENCE, Crew, Ping, Pong, Stop, assert_idle, channel_of, until
 
-from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription
+from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription, _sections
 from eventemitter._channel import Channel
-from eventemitter._loops import Mailbox, _tasks  # pyright: ignore[reportPrivateUsage]
-from eventemitter._sections import this_thread
+from eventemitter._loops import (
+    Awaited,
+    LoopGate,
+    Mailbox,
+    _tasks,  # pyright: ignore[reportPrivateUsage]
+)
+from eventemitter._sections import ThreadState, this_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -1600,6 +1605,52 @@ def test_event_for_a_loop_that_cannot_be_told_is_one_failure(*, once: bool) -> N
         loop.run_until_complete(rounds())
     assert [event for event, *_ in calls.made] == ([] if once else [Ping(2)])
     assert not channel_of(emitter, Ping).told
+    assert_idle(emitter)
+
+
+@pytest.mark.parametrize("waits_for", ["its turn", "an expectation"])
+def test_task_whose_loop_cannot_be_told_holds_up_nobody_else(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, waits_for: str
+) -> None:
+    """It is said once, and whoever waits behind that task goes on (G10, G11)."""
+    loop = DeafLoop()
+    loop.deaf = False
+    emitter = EventEmitter[Ping]()
+    reports: list[str] = []
+
+    def hook(unraisable: Any) -> None:
+        reports.append(str(unraisable.exc_value))
+
+    monkeypatch.setattr(sys, "unraisablehook", hook)
+    stop, heard = held_turn(crew, emitter)
+    expected = EventEmitter[Ping]()
+    expectation = expected.expect(Ping)
+    called: list[object] = []
+
+    async def wait() -> None:
+        if waits_for == "its turn":
+            await emitter.emit_async(Ping(1))
+        else:
+            await expectation
+
+    with closing(loop):
+        task = loop.create_task(wait())
+        loop.run_until_complete(rounds())
+        waiting = crew.run(expectation.result)
+        until(lambda: channel_of(expected, Ping).listeners)
+        expectation.add_done_callback(called.append)
+        loop.deaf = True
+        stop.go()
+        crew.run(emitter.emit, Ping(2)).result(PATIENCE)
+        expected.emit(Ping(3))
+        assert waiting.result(PATIENCE) == Ping(3)
+        loop.deaf = False
+        assert reports == ["no longer there"]
+        task.cancel()
+        loop.run_until_complete(asyncio.wait([task]))
+    crew.join()
+    assert called == [expectation]
+    assert heard == [Ping(0), Ping(2)]
     assert_idle(emitter)
 
 
@@ -3383,6 +3434,244 @@ def test_task_that_a_call_has_left_awaiting_holds_up_no_later_call(run: Run, cal
         assert waited == [True]
 
     run(main())
+
+
+@pytest.mark.parametrize("waits_for", ["its turn", "handlers", "a handler's end"])
+def test_loop_does_not_wait_for_a_call_that_awaits_something_on_it(
+    run: Run, side: Side, crew: Crew, waits_for: str
+) -> None:
+    """What a call has started on another loop cannot go on while that loop's thread waits (G10).
+
+    1 a handler runs, 2 a call has another loop await it, or its turn behind it, 3 that loop's
+    thread waits for the call.
+    """
+    emitter = EventEmitter[Ping | Pong]()
+    third = Side(asyncio.new_event_loop)
+    stop = Stop()
+
+    async def slow_async(_: Ping) -> None:
+        await asyncio.to_thread(stop)
+
+    slow = (
+        emitter.on(Ping, slow_async, loop=third.loop)
+        if waits_for == "handlers"
+        else emitter.on(Ping, stop)
+    )
+
+    async def await_it() -> None:
+        if waits_for == "a handler's end":
+            await slow.off_and_wait_async()
+        else:
+            await emitter.emit_async(Ping(1))
+
+    async def handler(_: Pong) -> None:
+        await asyncio.wrap_future(side.do(await_it()))
+
+    async def main() -> bool:
+        subscription = emitter.on(Pong, handler)
+        if waits_for != "handlers":
+            crew.run(emitter.emit, Ping(0))
+            await in_thread(crew, stop.wait)  # 1
+        task = asyncio.create_task(emitter.emit_async(Pong()))
+        await in_thread(crew, stop.wait)
+        channel = channel_of(emitter, Pong)
+        await reach(lambda: channel.busy and channel.busy[0][1].call)
+        await reach(lambda: channel.busy[0][1].call.waits)  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess] # 2
+
+        async def wait() -> bool:
+            return subscription.off_and_wait()
+
+        waited = await asyncio.wrap_future(side.do(wait()))  # 3
+        stop.go()
+        await task
+        return waited
+
+    try:
+        assert run(main()) is False
+    finally:
+        stop.go()
+        third.close()
+    crew.join()
+    assert_idle(emitter)
+
+
+def test_event_that_was_delivered_is_left_to_nobody(
+    run: Run, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has the next turn may wait for whoever has awaited it (G9).
+
+    1 a thread delivers on a follower what a handler awaits, 2 it has passed the turn on and is
+    about to tell that handler's loop, 3 the next in line waits for that handler.
+    """
+    source, target = EventEmitter[Ping | Pong](), EventEmitter[Ping]()
+    stop, heard = held_turn(crew, target)
+    target.follow(source, Ping)
+    channel = channel_of(target, Ping)
+    waited: list[bool] = []
+    original = _sections.catch_up
+
+    def catch_up(me: ThreadState) -> None:
+        if heard[-1:] == [Ping(2)] and not channel.queue:  # 2
+            until(lambda: waited or channel_of(source, Pong).watches)
+        original(me)
+
+    async def main() -> None:
+        async def handler(_: Pong) -> None:
+            await source.emit_async(Ping(2))
+
+        def on_ping(event: Ping) -> None:
+            if event.number == 3:
+                waited.append(subscription.off_and_wait())  # 3
+
+        subscription = source.on(Pong, handler)
+        target.on(Ping, on_ping)
+        task = asyncio.create_task(source.emit_async(Pong()))
+        await reach(lambda: [each for each in channel.queue if each.event == Ping(2)])
+        await rounds()
+        crew.run(target.emit, Ping(3))
+        await reach(lambda: in_line(channel, 1))
+        monkeypatch.setattr(_sections, "catch_up", catch_up)
+        stop.go()  # 1
+        await task
+
+    run(main())
+    crew.join()
+    assert waited == [True]
+    assert_idle(source)
+    assert_idle(target)
+
+
+def test_event_is_awaited_no_more_when_its_turn_was_given_up_without_a_lock(
+    run: Run, side: Side, crew: Crew
+) -> None:
+    """As above, where `emit()` has gone the short way until then (G10).
+
+    1 a thread is about to give the turn up, 2 a task of another loop waits for it, 3 a handler
+    awaits an event that is left to the thread, 4 the other loop's thread waits for that handler.
+    """
+    source, target = EventEmitter[Ping | Pong](), EventEmitter[Ping]()
+    heard: list[Ping] = []
+    target.on(Ping, heard.append)
+    target.emit(Ping(-1))
+    channel = channel_of(target, Ping)
+    assert channel.plain is not None
+    stop = Stop()
+    code = Channel.emit.__code__
+    lines, first = inspect.getsourcelines(Channel.emit)
+    place = first + [each.strip() for each in lines].index("self.holder = None")
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is code and event == "line" and frame.f_lineno == place:
+            stop()
+        return trace if frame.f_code is code else None
+
+    def emit() -> None:
+        sys.settrace(trace)
+        try:
+            target.emit(Ping(0))
+        finally:
+            sys.settrace(None)
+
+    crew.run(emit)
+    stop.wait()  # 1
+    target.follow(source, Ping)
+
+    async def main() -> None:
+        task = asyncio.wrap_future(side.do(target.emit_async(Ping(1))))
+        await reach(lambda: in_line(channel, 1))  # 2
+
+        async def handler(_: Pong) -> None:
+            await source.emit_async(Ping(2))
+
+        subscription = source.on(Pong, handler)
+        emitting = asyncio.create_task(source.emit_async(Pong()))
+        await reach(lambda: [each for each in channel.queue if each.event == Ping(2)])
+        await rounds()  # 3
+
+        async def wait() -> bool:
+            return subscription.off_and_wait()
+
+        waiting = asyncio.wrap_future(side.do(wait()))
+        await reach(lambda: channel_of(source, Pong).watches)  # 4
+        stop.go()
+        await emitting
+        assert await waiting
+        await task
+
+    run(main())
+    crew.join()
+    assert heard == [Ping(each) for each in (-1, 0, 2, 1)]
+    assert_idle(target)
+
+
+def cut_short_once(monkeypatch: pytest.MonkeyPatch, where: str) -> list[type[BaseException]]:
+    """Raise KeyboardInterrupt there, the next time; return a list that is empty from then on."""
+    signals: list[type[BaseException]] = [KeyboardInterrupt]
+    owner, name = {
+        "expected": (Awaited, "expect"),
+        "posted": (Mailbox, "_post"),
+        "through": (LoopGate, "open"),
+    }[where]
+    original = getattr(owner, name)
+
+    def double(self: object, *args: Any) -> None:
+        before = where == "through" and this_thread().inside
+        if not before:
+            original(self, *args)
+        behind = where == "posted" or (where == "expected" and isinstance(args[0][0], Mailbox))
+        for error in signals.copy() if before or behind else []:
+            signals.clear()
+            raise error
+        if before:
+            original(self, *args)
+
+    monkeypatch.setattr(owner, name, double)
+    return signals
+
+
+@pytest.mark.parametrize("where", ["expected", "posted", "through"])
+def test_event_that_is_awaited_elsewhere_is_not_for_ever_where_telling_is_cut_short(
+    run: Run, side: Side, crew: Crew, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """G11: KeyboardInterrupt in the thread that delivers ends the wait of the other.
+
+    1 a thread delivers on a follower, 2 a task awaits an event that is left to it, 3 the thread is
+    interrupted as it leaves the event for a loop, or as it says that it is through.
+    """
+    source, target = EventEmitter[Ping](), EventEmitter[Ping]()
+    calls = Calls()
+    stop = Stop()
+
+    def on_ping(event: Ping) -> None:
+        if event.number == 0:
+            stop()
+
+    def emit() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            target.emit(Ping(0))
+
+    target.on(Ping, on_ping)
+    delivering = crew.run(emit)
+    stop.wait()  # 1
+    if where != "through":
+        target.on(Ping, calls, loop=side.loop)
+    target.follow(source, Ping)
+
+    async def main() -> None:
+        task = asyncio.create_task(source.emit_async(Ping(1)))
+        await reach(lambda: [e for e in channel_of(target, Ping).queue if e.event == Ping(1)])
+        await rounds()  # 2
+        signals = cut_short_once(monkeypatch, where)
+        stop.go()  # 3
+        await asyncio.wrap_future(delivering)
+        assert not signals
+        target.emit(Ping(2))
+        await task
+
+    run(main())
+    crew.join()
+    side.call(ignore, None)
+    assert_idle(target)
 
 
 # Waiting for async handlers
