@@ -26,6 +26,7 @@ def _parameter(base: Any, root: type, names: dict[str, Any]) -> Any:
     if origin is root:
         return given[0] if given else Any
     own = vars(sys.modules.get(origin.__module__, sys))
+    said: list[Any] = []
     for each in origin.__dict__.get("__orig_bases__", origin.__bases__):
         below = get_origin(each) or each
         if isinstance(below, type) and issubclass(below, root):
@@ -33,8 +34,10 @@ def _parameter(base: Any, root: type, names: dict[str, Any]) -> Any:
             if given:
                 found = _substituted(found, dict(zip(origin.__parameters__, given, strict=False)))
             if found is not Any and not (isinstance(found, TypeVar) and not get_args(each)):
-                return found  # else another base may say more
-    return Any
+                said.append(found)
+    if not said[1:]:
+        return said[0] if said else Any
+    return Union[tuple(said)]  # noqa: UP007  # pyrefly: ignore[invalid-annotation]
 
 
 def _evaluated(parameter: Any, names: dict[str, Any]) -> Any:
@@ -75,7 +78,8 @@ def _classes(parameter: Any) -> frozenset[type] | None:
 
 def _aliased(alias: Any, given: tuple[Any, ...]) -> frozenset[type] | None:
     try:
-        value = alias.__value__  # evaluated only now
+        # The value is evaluated only now. Its own parameters may stand in another order.
+        named = dict(zip(alias.__type_params__, given, strict=False))
+        return _classes(_substituted(alias.__value__, named))
     except Exception:
         return None
-    return _classes(value[given] if given else value)

@@ -42,6 +42,7 @@ from ._errors import (
     not_a_subscription,
     not_an_emitter,
     not_an_error_handler,
+    typed_dict_as_event_type,
     undeclared,
 )
 from ._expectation import Expectation, Wish
@@ -802,6 +803,8 @@ class EventEmitter(Generic[E]):
         event_type = cast("type[Any]", event_type)
         if issubclass(event_type, type):
             raise metaclass_as_event_type(call, event_type)
+        if type(event_type).__name__ == "_TypedDictMeta":
+            raise typed_dict_as_event_type(call, event_type)
         cls = type(self)
         owner, declared = self._eventemitter_declared
         if owner is not cls:
@@ -884,8 +887,12 @@ _ALONE = frozenset([EventEmitter, ReplayEventEmitter])
 
 def _made_by(handler: Any) -> Literal["", "coroutine", "generator"]:
     """Return what a call of `handler` makes instead of running its code; "" if it runs it."""
-    while isinstance(handler, (partial, MethodType)):
-        handler = handler.func if isinstance(handler, partial) else handler.__func__
+    while issubclass(type(handler), (partial, MethodType, staticmethod)):
+        handler = handler.func if issubclass(type(handler), partial) else handler.__func__
+    if isinstance(handler, (FunctionType, MethodType)) and type(handler) is not FunctionType:
+        # A mock, which claims to be what it stands for.
+        flags = getattr(getattr(handler, "__code__", None), "co_flags", None)
+        return "coroutine" if isinstance(flags, int) and flags & _AWAITED else ""
     if not isinstance(handler, FunctionType) and not inspect.iscoroutinefunction(handler):
         handler = type(handler).__call__
     if not isinstance(handler, FunctionType) or hasattr(handler, "_is_coroutine_marker"):

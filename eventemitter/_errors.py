@@ -166,6 +166,13 @@ def metaclass_as_event_type(call: str, event_type: type) -> TypeError:
     )
 
 
+def typed_dict_as_event_type(call: str, event_type: type) -> TypeError:
+    return TypeError(
+        f"{call}: {event_type.__qualname__} is a TypedDict, of which there are no instances but "
+        "plain dicts; pass a class of its own, such as a dataclass"
+    )
+
+
 def undeclared(emitter: type, event_type: type, declared: frozenset[type]) -> TypeError:
     names = " | ".join(sorted(each.__qualname__ for each in declared))
     return TypeError(

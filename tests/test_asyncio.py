@@ -298,6 +298,16 @@ def async_mock(calls: Calls) -> Callable[[object], object]:
     return AsyncMock(side_effect=calls.bound)
 
 
+def async_mock_of_a_method(calls: Calls) -> Callable[[object], object]:
+    """Return an `AsyncMock` that claims to be a bound method."""
+    return AsyncMock(spec=calls.bound, side_effect=calls.bound)
+
+
+def static_method(calls: Calls) -> Callable[[object], object]:
+    """Return what a decorator above `@staticmethod` is given."""
+    return staticmethod(coroutine_function(calls))
+
+
 def marked_as_one(calls: Calls) -> Callable[[object], object]:
     """Return a plain function that is marked as a coroutine function, as a decorator makes it."""
     mark: Callable[[Callable[[object], object]], Callable[[object], object]]
@@ -317,6 +327,8 @@ async_kinds = pytest.mark.parametrize(
         bound_partial,
         generator_based,
         async_mock,
+        async_mock_of_a_method,
+        static_method,
         pytest.param(
             marked_as_one,
             marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="came with Python 3.12"),

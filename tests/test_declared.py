@@ -266,6 +266,23 @@ def test_a_base_that_declares_nothing_hides_none_that_does() -> None:
             emitter.emit(Pong())
 
 
+class Speaking(EventEmitter[Other]):
+    """Another of two bases."""
+
+
+class Narrow(EventEmitter[Ping]):
+    """One of two bases."""
+
+
+def test_bases_that_declare_each_have_their_say() -> None:
+    """Section 2: what a method of either base emits is an event of their common subclass."""
+    # Two of four type checkers reject it as a class statement.
+    wide = new_class("Wide", (Narrow, EventEmitter[Pong]))
+    both = new_class("Both", (Narrow, Speaking))
+    assert accepted(wide, Ping, Pong, Other) == {Ping, Pong}
+    assert accepted(both, Ping, Pong, Other) == {Ping, Other}
+
+
 def test_subclasses_do_not_share_what_they_declare() -> None:
     """Section 2: nor does the order matter in which they are used."""
     first, second = declaring(Base, Ping), declaring(Base, Pong)
@@ -301,11 +318,15 @@ def test_a_type_statement_declares_what_it_names(write: Write) -> None:
         """
         from eventemitter import EventEmitter, ReplayEventEmitter
         from support import Ping, Pong
-        from test_declared import Other
+        from test_declared import Message, Other
 
         type Events = Ping | Pong
         type More = Events | Other
         type With[T] = T | Ping
+        type Swapped[K, V] = V | Message[K]
+        type Unused[K, V] = V | Pong
+        type Phantom[K] = Ping
+        type Just[T] = T
 
         class First(EventEmitter[Events]): ...
         class Second(ReplayEventEmitter[More]): ...
@@ -313,6 +334,10 @@ def test_a_type_statement_declares_what_it_names(write: Write) -> None:
         class Base[T](EventEmitter[T]): ...
         class Fourth(Base[Events]): ...
         class Fifth(Base["Events"]): ...
+        class Sixth(EventEmitter[Swapped[int, Ping]]): ...
+        class Seventh(EventEmitter[Unused[int, Ping]]): ...
+        class Eighth(EventEmitter[Phantom[int]]): ...
+        class Ninth(EventEmitter[Just[Pong]]): ...
         """,
     )
     assert accepted(module.First, Ping, Pong, Other) == {Ping, Pong}
@@ -320,6 +345,10 @@ def test_a_type_statement_declares_what_it_names(write: Write) -> None:
     assert accepted(module.Third, Ping, Pong, Other) == {Ping, Pong}
     assert accepted(module.Fourth, Ping, Pong, Other) == {Ping, Pong}
     assert accepted(module.Fifth, Ping, Pong, Other) == {Ping, Pong}
+    assert accepted(module.Sixth, Ping, Pong, Message) == {Ping, Message}
+    assert accepted(module.Seventh, Ping, Pong, Other) == {Ping, Pong}
+    assert accepted(module.Eighth, Ping, Pong, Other) == {Ping}
+    assert accepted(module.Ninth, Ping, Pong, Other) == {Pong}
     assert accepted(module.Base) == ANYTHING
 
 

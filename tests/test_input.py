@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from enum import EnumMeta
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from support import Ping, Pong
@@ -76,6 +77,43 @@ def test_a_class_of_classes_is_no_event_type(
     """Section 5: its instances are classes, and emit() refuses those."""
     with pytest.raises(TypeError, match=f"^{re.escape(name)}: .* is a class of classes"):
         call(emitter, metaclass)
+
+
+class Settings(TypedDict):
+    """What looks like a class of events."""
+
+    name: str
+
+
+@pytest.mark.parametrize(("name", "call"), CALLS)
+def test_a_typed_dict_is_no_event_type(
+    emitter: Emitter, name: str, call: Callable[[Any, Any], object]
+) -> None:
+    """Section 5: what it makes are plain dicts, of which its listeners would never be told."""
+    with pytest.raises(TypeError, match=f"^{re.escape(name)}: Settings is a TypedDict"):
+        call(emitter, Settings)
+
+
+def test_a_mock_is_what_it_stands_for(kind: type[Emitter]) -> None:
+    """Section 2: one of a function or a method, which claims to be of its class, is called."""
+    for stands_for in (noted, Notes().note):
+        for mock in (Mock(spec=stands_for), MagicMock(spec=stands_for)):
+            emitter = kind(on_error=mock)
+            emitter.expect(Ping, where=mock).cancel()
+            emitter.on(Ping, mock)
+            emitter.emit(Ping())
+            mock.assert_called_once_with(Ping())
+
+
+def noted(event: object) -> None:
+    """Be a function."""
+
+
+class Notes:
+    """Has a method."""
+
+    def note(self, event: object) -> None:
+        """Be a method."""
 
 
 @pytest.mark.parametrize("handler", [None, 42, "handle", []])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, EnumMeta
 from functools import partial
-from typing import Annotated, Any, Generic, NewType, TypeAlias, TypeVar, Union
+from typing import Annotated, Any, Generic, NewType, TypeAlias, TypedDict, TypeVar, Union
 
 import pytest
 from support import Ping, Pong
@@ -37,6 +37,12 @@ class Progress:
     task: str
     done: int
     total: int
+
+
+class Settings(TypedDict):
+    """What looks like a class of events."""
+
+    name: str
 
 
 class Color(Enum):
@@ -133,6 +139,10 @@ NONE_GIVEN = "{}() was given no event type; name at least one class of events"
 METACLASS = (
     "{}(): {} is a class of classes, and a class is never an event; "
     "pass the class whose instances are emitted"
+)
+TYPED_DICT = (
+    "{}(): {} is a TypedDict, of which there are no instances but plain dicts; "
+    "pass a class of its own, such as a dataclass"
 )
 UNDECLARED = (
     "{0} declares {1}, not {2}; add it to the parameter of its base class, "
@@ -247,6 +257,7 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
     # A class that has no events
     ("emitter.on(type, handle)", TypeError, METACLASS.format("on", "type")),
     ("emitter.expect(EnumMeta)", TypeError, METACLASS.format("expect", EnumMeta.__name__)),
+    ("emitter.on(Settings, handle)", TypeError, TYPED_DICT.format("on", "Settings")),
     # Not declared
     ("LINK.on(int, handle)", TypeError, UNDECLARED.format("Link", "Ping | Pong", "int")),
     ("LINK.emit('connected')", TypeError, UNDECLARED.format("Link", "Ping | Pong", "str")),
