@@ -731,7 +731,9 @@ class Channel(Turn):
 
     def remove_all(self) -> None:
         """Remove all listeners, those too whose only event waits for their loop."""
-        self.remove(*self.active_listeners())
+        # A once-listener that is replayed to is in the list of those alone.
+        replaying = [each for each in self.replaying.copy() if each.once]
+        self.remove(*self.active_listeners(), *replaying)
         me = this_thread()
         for relay in self.told.copy():
             relay.removed(me)

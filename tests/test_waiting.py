@@ -189,6 +189,34 @@ def test_it_waits_for_the_replay_of_a_once_handler(crew: Crew) -> None:
     assert_idle(emitter)
 
 
+@pytest.mark.parametrize("register", ["on", "once"])
+def test_a_replay_still_to_begin_does_not_after_all_were_removed(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, register: str
+) -> None:
+    """Though a once-handler is not registered then: its owner may free what it uses (G8, G9).
+
+    1 a handler is given its replay, 2 another thread forgets the event and removes all.
+    """
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping())
+    heard: list[Ping] = []
+    original: Any = Channel.replay
+
+    def remove_all() -> bool:
+        emitter.forget()
+        return emitter.remove_all_listeners_and_wait()
+
+    def replay(self: Channel, *args: Any, **kwargs: Any) -> None:  # 1
+        assert crew.run(remove_all).result(PATIENCE)  # 2
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Channel, "replay", replay)
+    getattr(emitter, register)(Ping, heard.append)
+    assert heard == []
+    crew.join()
+    assert_idle(emitter)
+
+
 @pytest.mark.parametrize("ending", ["return", "raise", "interrupt"])
 @both_emitters
 def test_it_waits_no_longer_however_the_handler_ends(
