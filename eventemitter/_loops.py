@@ -517,7 +517,7 @@ class Awaited:
 
     def look_again(self) -> None:
         """See whether somebody waits for it who has taken a turn over."""
-        self.gate.open()
+        self.gate.open()  # `_waiting` or not, as the turn is passed on only now
 
     def done(self, part: object, error: Exception | None = None) -> bool:
         """Note that a part is through; return False if its failure is the caller's to report."""

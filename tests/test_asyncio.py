@@ -197,6 +197,11 @@ def in_line(channel: Channel, count: int) -> bool:
     return len(channel.line) == count
 
 
+def is_left(channel: Channel, event: object) -> bool:
+    """Return whether this event is in the queue of who delivers."""
+    return event in [each.event for each in channel.queue]
+
+
 class Latch:
     """A place in async handlers where they wait until the test lets them go on."""
 
@@ -1505,41 +1510,47 @@ def test_replay_to_a_loop_that_closes_meanwhile_registers_nothing(crew: Crew) ->
     assert_idle(emitter)
 
 
-class SlowLoop(asyncio.SelectorEventLoop):
+class HeldUpLoop(asyncio.SelectorEventLoop):
+    """A loop that does something first where it is told to call something."""
+
+    def before(self) -> None:
+        """Do what comes first."""
+        raise NotImplementedError
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """Do that, and be told."""
+        self.before()
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+class SlowLoop(HeldUpLoop):
     """A loop that stops threads that are about to leave it something."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stop_here = Stop()
 
-    def call_soon_threadsafe(
-        self,
-        callback: Callable[[*Ts], object],
-        *args: *Ts,
-        context: contextvars.Context | None = None,
-    ) -> asyncio.Handle:
+    def before(self) -> None:
         """Stop first."""
         if threading.current_thread() is not threading.main_thread():
             self.stop_here()
-        return super().call_soon_threadsafe(callback, *args, context=context)
 
 
-class WatchedLoop(asyncio.SelectorEventLoop):
+class WatchedLoop(HeldUpLoop):
     """A loop that notes who wakes it, and whether that one holds a lock."""
 
     def __init__(self) -> None:
         super().__init__()
         self.woken: list[tuple[int, bool]] = []
 
-    def call_soon_threadsafe(
-        self,
-        callback: Callable[[*Ts], object],
-        *args: *Ts,
-        context: contextvars.Context | None = None,
-    ) -> asyncio.Handle:
+    def before(self) -> None:
         """Take note first."""
         self.woken.append((threading.get_ident(), this_thread().inside))
-        return super().call_soon_threadsafe(callback, *args, context=context)
 
 
 def test_loop_is_told_of_one_more_handler_to_await_with_no_lock_held(crew: Crew) -> None:
@@ -1584,21 +1595,15 @@ def test_loop_is_told_of_one_more_handler_to_await_with_no_lock_held(crew: Crew)
     assert_idle(source)
 
 
-class DeafLoop(asyncio.SelectorEventLoop):
+class DeafLoop(HeldUpLoop):
     """A loop that cannot be told anything, though it is not closed."""
 
     deaf = True
 
-    def call_soon_threadsafe(
-        self,
-        callback: Callable[[*Ts], object],
-        *args: *Ts,
-        context: contextvars.Context | None = None,
-    ) -> asyncio.Handle:
+    def before(self) -> None:
         """Raise first."""
         if self.deaf:
             raise RuntimeError("no longer there")
-        return super().call_soon_threadsafe(callback, *args, context=context)
 
 
 @pytest.mark.parametrize("once", [False, True])
@@ -3243,6 +3248,41 @@ def test_who_takes_a_turn_over_does_not_wait_for_who_awaits_its_events(
     assert_idle(target)
 
 
+async def await_who_waits(
+    source: EventEmitter[Ping | Pong],
+    target: EventEmitter[Ping],
+    side: Side,
+    last: Ping,
+    stop: Stop,
+) -> None:
+    """Await an event that is left to a turn, and be waited for by who gets that turn.
+
+    It is steps 2 to 5 of the next two tests: `stop` holds up the thread whose turn it is, and
+    `last` is what the task of the other loop emits.
+    """
+    channel = channel_of(target, Ping)
+    task = asyncio.wrap_future(side.do(target.emit_async(last)))
+    await reach(lambda: in_line(channel, 1))  # 2
+
+    async def handler(_: Pong) -> None:
+        await source.emit_async(Ping(2))
+
+    subscription = source.on(Pong, handler)
+    emitting = asyncio.create_task(source.emit_async(Pong()))
+    await reach(lambda: is_left(channel, Ping(2)))
+    await rounds()  # 3
+
+    async def wait() -> bool:
+        return subscription.off_and_wait()
+
+    waiting = asyncio.wrap_future(side.do(wait()))
+    await reach(lambda: channel_of(source, Pong).watches)  # 4
+    stop.go()  # 5
+    await emitting
+    assert await waiting
+    await task
+
+
 def test_event_is_awaited_no_more_when_its_turn_goes_to_who_waits_for_the_awaiting(
     run: Run, side: Side, crew: Crew
 ) -> None:
@@ -3270,34 +3310,52 @@ def test_event_is_awaited_no_more_when_its_turn_goes_to_who_waits_for_the_awaiti
     target.follow(source, Ping)
     crew.run(deliver)
     stop.wait()  # 1
-    channel = channel_of(target, Ping)
-
-    async def main() -> None:
-        task = asyncio.wrap_future(side.do(target.emit_async(Ping(3))))
-        await reach(lambda: in_line(channel, 1))  # 2
-
-        async def handler(_: Pong) -> None:
-            await source.emit_async(Ping(2))
-
-        subscription = source.on(Pong, handler)
-        emitting = asyncio.create_task(source.emit_async(Pong()))
-        await reach(lambda: [each for each in channel.queue if each.event == Ping(2)])
-        await rounds()  # 3
-
-        async def wait() -> bool:
-            return subscription.off_and_wait()
-
-        waiting = asyncio.wrap_future(side.do(wait()))
-        await reach(lambda: channel_of(source, Pong).watches)  # 4
-        stop.go()  # 5
-        await emitting
-        assert await waiting
-        await task
-
-    run(main())
+    run(await_who_waits(source, target, side, Ping(3), stop))
     crew.join()
     assert heard == [Ping(0), Ping(2), Ping(3)]
     assert_idle(source)
+    assert_idle(target)
+
+
+def test_event_is_awaited_no_more_when_its_turn_was_given_up_without_a_lock(
+    run: Run, side: Side, crew: Crew
+) -> None:
+    """As above, where `emit()` has gone the short way until then (G10).
+
+    1 a thread is about to give the turn up, 2 a task of another loop waits for it, 3 a handler
+    awaits an event that is left to the thread, 4 the other loop's thread waits for that handler,
+    5 the thread gives the turn up.
+    """
+    source, target = EventEmitter[Ping | Pong](), EventEmitter[Ping]()
+    heard: list[Ping] = []
+    target.on(Ping, heard.append)
+    target.emit(Ping(-1))
+    channel = channel_of(target, Ping)
+    assert channel.plain is not None
+    stop = Stop()
+    code = Channel.emit.__code__
+    lines, first = inspect.getsourcelines(Channel.emit)
+    place = first + [each.strip() for each in lines].index("self.holder = None")
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is code and event == "line" and frame.f_lineno == place:
+            stop()
+        return trace if frame.f_code is code else None
+
+    def emit() -> None:
+        sys.settrace(trace)
+        try:
+            target.emit(Ping(0))
+        finally:
+            sys.settrace(None)
+
+    crew.run(emit)
+    stop.wait()  # 1
+    target.follow(source, Ping)
+
+    run(await_who_waits(source, target, side, Ping(1), stop))
+    crew.join()
+    assert heard == [Ping(each) for each in (-1, 0, 2, 1)]
     assert_idle(target)
 
 
@@ -3340,8 +3398,7 @@ def test_loop_that_a_replay_runs_does_not_await_that_replay(crew: Crew) -> None:
             stop()
 
     def go_on() -> None:
-        queue = channel_of(target, Ping).queue
-        until(lambda: [each for each in queue if each.event == Ping(2)])
+        until(lambda: is_left(channel_of(target, Ping), Ping(2)))
         stop.go()
 
     def handler(event: Ping) -> None:
@@ -3538,7 +3595,7 @@ def test_event_that_was_delivered_is_left_to_nobody(
         subscription = source.on(Pong, handler)
         target.on(Ping, on_ping)
         task = asyncio.create_task(source.emit_async(Pong()))
-        await reach(lambda: [each for each in channel.queue if each.event == Ping(2)])
+        await reach(lambda: is_left(channel, Ping(2)))
         await rounds()
         crew.run(target.emit, Ping(3))
         await reach(lambda: in_line(channel, 1))
@@ -3550,69 +3607,6 @@ def test_event_that_was_delivered_is_left_to_nobody(
     crew.join()
     assert waited == [True]
     assert_idle(source)
-    assert_idle(target)
-
-
-def test_event_is_awaited_no_more_when_its_turn_was_given_up_without_a_lock(
-    run: Run, side: Side, crew: Crew
-) -> None:
-    """As above, where `emit()` has gone the short way until then (G10).
-
-    1 a thread is about to give the turn up, 2 a task of another loop waits for it, 3 a handler
-    awaits an event that is left to the thread, 4 the other loop's thread waits for that handler.
-    """
-    source, target = EventEmitter[Ping | Pong](), EventEmitter[Ping]()
-    heard: list[Ping] = []
-    target.on(Ping, heard.append)
-    target.emit(Ping(-1))
-    channel = channel_of(target, Ping)
-    assert channel.plain is not None
-    stop = Stop()
-    code = Channel.emit.__code__
-    lines, first = inspect.getsourcelines(Channel.emit)
-    place = first + [each.strip() for each in lines].index("self.holder = None")
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code is code and event == "line" and frame.f_lineno == place:
-            stop()
-        return trace if frame.f_code is code else None
-
-    def emit() -> None:
-        sys.settrace(trace)
-        try:
-            target.emit(Ping(0))
-        finally:
-            sys.settrace(None)
-
-    crew.run(emit)
-    stop.wait()  # 1
-    target.follow(source, Ping)
-
-    async def main() -> None:
-        task = asyncio.wrap_future(side.do(target.emit_async(Ping(1))))
-        await reach(lambda: in_line(channel, 1))  # 2
-
-        async def handler(_: Pong) -> None:
-            await source.emit_async(Ping(2))
-
-        subscription = source.on(Pong, handler)
-        emitting = asyncio.create_task(source.emit_async(Pong()))
-        await reach(lambda: [each for each in channel.queue if each.event == Ping(2)])
-        await rounds()  # 3
-
-        async def wait() -> bool:
-            return subscription.off_and_wait()
-
-        waiting = asyncio.wrap_future(side.do(wait()))
-        await reach(lambda: channel_of(source, Pong).watches)  # 4
-        stop.go()
-        await emitting
-        assert await waiting
-        await task
-
-    run(main())
-    crew.join()
-    assert heard == [Ping(each) for each in (-1, 0, 2, 1)]
     assert_idle(target)
 
 
@@ -3671,7 +3665,7 @@ def test_event_that_is_awaited_elsewhere_is_not_for_ever_where_telling_is_cut_sh
 
     async def main() -> None:
         task = asyncio.create_task(source.emit_async(Ping(1)))
-        await reach(lambda: [e for e in channel_of(target, Ping).queue if e.event == Ping(1)])
+        await reach(lambda: is_left(channel_of(target, Ping), Ping(1)))
         await rounds()  # 2
         signals = cut_short_once(monkeypatch, where)
         stop.go()  # 3
