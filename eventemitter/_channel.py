@@ -366,7 +366,7 @@ class Channel(Turn):
     def _replays_on_locked(self, me: ThreadState) -> bool:
         """Return whether this comes from a handler of this event type, in its replay (G4)."""
         replays = [each.replay for each in self.replaying]
-        return me in [each.thread for each in replays if each is not None and each.begun]
+        return me in [each.thread for each in replays if each is not None and each.calling]
 
     def resume_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
         """Take up the turn if it has come: return as `arrive_locked` does."""
@@ -661,6 +661,7 @@ class Channel(Turn):
                     entry.receipt.done((listener, entry))
             handler = None
             if just_one and not errors:
+                section(me, self.mutex, self._pause_replay_locked, listener)
                 return
         raise_failures(self.event_type, errors)
 
@@ -669,10 +670,16 @@ class Channel(Turn):
         self._settle_locked(me)
         replay = listener.replay
         if replay is not None and replay.events and listener.active:
-            replay.begun = True
+            replay.begun = replay.calling = True
             return replay.events.popleft()
         self._end_replay_locked(me, listener)
         return None
+
+    def _pause_replay_locked(self, listener: Listener) -> None:
+        """Take note that no call of a replay runs, while those of other event types do."""
+        if listener.replay is not None:
+            listener.replay.calling = False
+        self._tell_locked()
 
     def _end_replay_locked(self, me: ThreadState, listener: Listener) -> None:
         replay = listener.replay
@@ -814,7 +821,7 @@ class Channel(Turn):
         calls: list[tuple[Listener | Relay, Doing]] = [
             (each, each.replay)
             for each in self.replaying
-            if each.replay is not None and each.replay.begun
+            if each.replay is not None and each.replay.calling
         ]
         calls += self.busy
         running, holder = self.running, self.holder

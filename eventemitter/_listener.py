@@ -118,8 +118,9 @@ class Replay:
     since: int
     """The clock of that thread when it began."""
     begun: bool = False
-    """Whether a call of the handler has begun: before that nobody waits for it. Guarded by the
-    mutex."""
+    """Whether the handler has been called, or is about to be. Guarded by the mutex."""
+    calling: bool = False
+    """Whether that call may still run: only then anybody waits for it. Guarded by the mutex."""
     stamp: int = 0
     """When the latest event was committed."""
     events: deque[Entry] = field(default_factory=deque[Entry])

@@ -61,7 +61,8 @@ def _join(parts: Parts, me: ThreadState, *, aloud: bool) -> None:
         if (replay := listener.replay) is not None:
             replays.append((replay.stamp, channel, listener))
     replays.sort(key=itemgetter(0))
-    for just_one in (True, False):  # what was emitted meanwhile comes after all of them
+    # What was emitted meanwhile comes after all of them.
+    for just_one in (True, False) if len(replays) > 1 else (False,):
         for _, channel, listener in replays:
             channel.replay(listener, me, just_one=just_one)
 

@@ -21,6 +21,7 @@ from support import (
     both_points,
     channel_of,
     until_in_line,
+    until_waited_for,
 )
 from test_expect import Interruption, Rivalry, force
 
@@ -453,6 +454,66 @@ def test_off_and_wait_waits_for_its_handlers(crew: Crew, emitter: Emitter) -> No
     assert waiting.result(PATIENCE)
     crew.join()
     assert_idle(source)
+
+
+def test_who_waits_for_one_type_does_not_wait_for_the_replay_of_another(crew: Crew) -> None:
+    """It is through with the one while it goes on with the other (G9).
+
+    1 the replay of one type is stopped, 2 another thread waits for it, 3 it goes on, and the replay
+    of another type is stopped: who waits does so no more, 4 the replay goes on.
+    """
+    source, emitter = ReplayEventEmitter[Any](), EventEmitter[Any]()
+    stops = Stop(), Stop()
+    emitter.on(Ping, stops[0])
+    emitter.on(Pong, stops[1])
+    source.emit(Ping(1))
+    source.emit(Pong(2))
+    crew.run(emitter.follow, source, Ping, Pong)
+    stops[0].wait()
+    waiting = crew.run(source.listeners(Ping)[0].off_and_wait)
+    until_waited_for(channel_of(source, Ping), 1)
+    stops[0].go()
+    stops[1].wait()
+    assert waiting.result(PATIENCE)
+    assert source.remove_all_listeners_and_wait(Ping, 0)
+    stops[1].go()
+    crew.join()
+    assert_idle(source)
+
+
+def test_emit_in_the_replay_of_another_type_waits_for_its_turn(crew: Crew) -> None:
+    """It comes from a handler of another type: all is delivered when it returns (G5).
+
+    1 a replay goes on with its second type, whose handler waits until 2 another thread, which emits
+    the first type, is stopped in a handler; 3 emits that type, too, 4 the other thread goes on.
+    """
+    source, emitter = ReplayEventEmitter[Any](), EventEmitter[Any]()
+    stop = Stop()
+    heard: list[int] = []
+
+    def listen(event: Ping) -> None:
+        if event.number == 2:
+            stop()
+        heard.append(event.number)
+
+    def let_go() -> None:
+        until_in_line(channel_of(source, Ping), 1)
+        stop.go()
+
+    def handler(_: Pong) -> None:
+        crew.run(source.emit, Ping(2))
+        stop.wait()
+        crew.run(let_go)
+        source.emit(Ping(3))
+        heard.append(4)
+
+    source.on(Ping, listen)
+    emitter.on(Pong, handler)
+    source.emit(Ping(1))
+    source.emit(Pong(0))
+    emitter.follow(source, Ping, Pong)
+    crew.join()
+    assert heard == [1, 2, 3, 4]
 
 
 # Bad input
