@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from logging import DEBUG
 from time import monotonic, perf_counter_ns
 from typing import Any, Final, cast
@@ -574,8 +575,10 @@ class Channel(Turn):
         """Remove a listener whose registration failed, with its replay."""
         me = this_thread()
         self.remove(listener)
-        if not me.inside:
-            section(me, self.mutex, self._end_replay_locked, me, listener)
+        if me.inside:
+            me.aside.append(partial(self._end_replay, listener))
+        else:
+            self._end_replay(listener, me)
 
     def settle(self, me: ThreadState) -> None:
         """Do what the inbox asks for."""
@@ -681,6 +684,9 @@ class Channel(Turn):
             listener.replay.calling = False
         self._tell_locked()
 
+    def _end_replay(self, listener: Listener, me: ThreadState) -> None:
+        section(me, self.mutex, self._end_replay_locked, me, listener)
+
     def _end_replay_locked(self, me: ThreadState, listener: Listener) -> None:
         replay = listener.replay
         if replay is not None:
@@ -689,10 +695,10 @@ class Channel(Turn):
                 if entry.receipt is not None:
                     entry.receipt.done((listener, entry))
             self._changed_locked(me)  # it may be a plain one from now on
-        listener.replay = None
-        listener.special = listener.always_special
         discard(self.replaying, listener)
         self._tell_locked()
+        listener.special = listener.always_special
+        listener.replay = None  # last: cut short before, it has begun, and is withdrawn
 
     def remove(self, *listeners: Listener) -> bool:
         """Remove listeners; return False if all were removed, or had their only call, before."""
@@ -738,9 +744,7 @@ class Channel(Turn):
 
     def remove_all(self) -> None:
         """Remove all listeners, those too whose only event waits for their loop."""
-        # A once-listener that is replayed to is in the list of those alone.
-        replaying = [each for each in self.replaying.copy() if each.once]
-        self.remove(*self.active_listeners(), *replaying)
+        self.remove(*self.active_listeners())
         me = this_thread()
         for relay in self.told.copy():
             relay.removed(me)
@@ -755,11 +759,14 @@ class Channel(Turn):
     def seen(self) -> tuple[Listener, ...]:
         """Return the same as it looks to who takes no lock, and so waits for nobody."""
         asked = [each for each in self.inbox.copy() if isinstance(each, Listener)]
-        return _active(self.listeners.copy() | dict.fromkeys([*self.taps, *asked]))
+        known = self.listeners.copy()
+        return _active(known | dict.fromkeys([*self.taps, *self.replaying.copy(), *asked]))
 
     def _active_locked(self, me: ThreadState) -> tuple[Listener, ...]:
         self._settle_locked(me)
-        return (*self._snapshot_locked(), *self.taps)
+        # A once-listener that is replayed to is in the list of those alone.
+        replaying = [each for each in self.replaying if each.once]
+        return (*self._snapshot_locked(), *self.taps, *replaying)
 
     # The latest event
 
@@ -790,7 +797,7 @@ class Channel(Turn):
             over = self._watch(me, watch, listener, deadline)
             section(me, self.mutex, self.unwatch_locked, watch)
         except BaseException:
-            section(me, self.mutex, self.unwatch_locked, watch)
+            in_any_case(section, me, self.mutex, self.unwatch_locked, watch)
             raise
         return over
 

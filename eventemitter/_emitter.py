@@ -597,7 +597,8 @@ class EventEmitter(Generic[E]):
         that one by that thread (G2). From a handler of the same event type: before the
         outermost `emit()` returns (G4). Where waiting would close a cycle of waiting threads: next,
         by the thread whose turn it is (G10). From a signal handler or a finalizer that interrupts
-        this package: before the interrupted call returns (G12).
+        this package: before the interrupted call returns (G12), or, where a handler that was put
+        off in this way has made that, when this handler has returned.
 
         A lock of your own that you hold, and that a handler wants, it cannot see: use
         `emit_nowait()` there.

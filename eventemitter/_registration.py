@@ -33,10 +33,10 @@ def register(parts: Parts, made: Callable[[], T]) -> T:
                 _join(parts, me, aloud=True)
             return made()
         except BaseException:
-            _withdraw(parts)
+            in_any_case(_withdraw, parts)
             raise
     except BaseException:
-        _withdraw(parts)  # again, as that may have been cut short itself
+        in_any_case(_withdraw, parts)  # again, as that may have been cut short itself
         raise
 
 
@@ -47,7 +47,7 @@ def _join_later(parts: Parts, me: ThreadState) -> None:
     except BaseException as error:
         begun = any(each.replay is not None and each.replay.begun for _, each in parts)
         if begun or isinstance(error, Exception):
-            _withdraw(parts)
+            in_any_case(_withdraw, parts)
         # Else nobody has been told anything, and it is done again.
         raise
 
@@ -69,4 +69,4 @@ def _join(parts: Parts, me: ThreadState, *, aloud: bool) -> None:
 
 def _withdraw(parts: Parts) -> None:
     for channel, listener in parts:
-        in_any_case(channel.withdraw, listener)
+        channel.withdraw(listener)

@@ -192,9 +192,9 @@ _headroom = Headroom()
 
 
 def in_any_case(action: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
-    """Clean up, also where that needs more stack than what has failed: with room above the limit.
+    """Clean up, also where that is cut short, or needs more stack than what has failed.
 
-    Cut short, `action` must do what is left when it is called again.
+    `action` must do what is left when it is called again: now, or with room above the limit.
     """
     try:
         action(*args, **kwargs)
@@ -218,6 +218,9 @@ def in_any_case(action: Callable[_P, object], *args: _P.args, **kwargs: _P.kwarg
                         sys.setrecursionlimit(room.limit)
                     except RecursionError:  # the stack is as deep as that
                         this_thread().aside.append(room.lower)
+    except BaseException:
+        action(*args, **kwargs)
+        raise
 
 
 def catch_up(me: ThreadState) -> None:

@@ -18,6 +18,7 @@ import pytest
 from injection import Point, Points, inject_everywhere
 from support import (
     PACKAGE,
+    PATIENCE,
     Crew,
     Ping,
     Pong,
@@ -30,11 +31,14 @@ from support import (
     raise_interrupt,
     until,
     until_in_line,
+    until_waited_for,
 )
 
 from eventemitter import EventEmitter, ReplayEventEmitter, Subscription
 from eventemitter._channel import Channel
-from eventemitter._sections import catch_up, this_thread
+from eventemitter._listener import Listener
+from eventemitter._sections import ThreadState, catch_up, this_thread
+from eventemitter._turns import Gate
 
 Emitter = type[EventEmitter[Any]]
 
@@ -636,6 +640,115 @@ class PutAside:
         assert self.subscription.active
         assert self.seen == [Ping(1)]
         assert_idle(self.emitter)
+
+
+class PutAsideAndWaitedFor:
+    """The replay of such a registration is cut short while another thread waits for its end."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self.emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+        self.emitter.emit(Ping(1))
+        self.waiting: list[Future[bool]] = []
+        me = this_thread()
+        me.inside = True
+        self.subscription = self.emitter.on(Ping, self.handle)
+        me.inside = False
+
+    def handle(self, _: Ping) -> None:
+        self.waiting.append(self.crew.run(self.subscription.off_and_wait))
+        until_waited_for(channel_of(self.emitter, Ping), 1)
+
+    def run(self) -> None:
+        with suppress(KeyboardInterrupt):
+            catch_up(this_thread())
+
+    def interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    def check(self, _: Point) -> None:
+        assert all(each.result(PATIENCE) for each in self.waiting)
+        catch_up(this_thread())  # what had not begun
+        assert all(each.result(PATIENCE) for each in self.waiting)
+        self.crew.join()
+        assert_idle(self.emitter)
+
+
+@pytest.mark.walks
+@both_points
+def test_nobody_waits_for_a_replay_that_was_put_aside_and_cut_short(
+    crew: Crew, points: Points
+) -> None:
+    """G9, G11: whoever waits for a handler is told that it is through."""
+
+    def make() -> PutAsideAndWaitedFor:
+        return PutAsideAndWaitedFor(crew)
+
+    assert inject_everywhere(make, package=PACKAGE, points=points) > 5
+
+
+def test_keyboard_interrupt_in_an_interrupting_on_leaves_no_replay(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G14: the event of it would be kept for ever.
+
+    1 a call that interrupts this package registers, 2 another thread begins its replay, 3 Ctrl-C.
+    """
+    emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+    emitter.emit(Ping(1))
+    me = this_thread()
+    original = Channel.ask
+
+    def ask(self: Channel, listener: Listener, me: ThreadState) -> None:
+        original(self, listener, me)
+        assert crew.run(emitter.listener_count, Ping).result(PATIENCE) == 1  # 2
+        raise KeyboardInterrupt  # 3
+
+    monkeypatch.setattr(Channel, "ask", ask)
+    me.inside = True
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            emitter.on(Ping, print)  # 1
+    finally:
+        me.inside = False
+    catch_up(me)
+    crew.join()
+    assert_idle(emitter)
+
+
+def test_a_second_interrupt_in_the_clean_up_of_a_wait_leaves_no_wait(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G11: the thread would wait as others see it, and its event type have a short way no more."""
+    emitter: EventEmitter[Any] = EventEmitter()
+    stop = Stop()
+    subscription = emitter.on(Ping, stop)
+    crew.run(emitter.emit, Ping())
+    stop.wait()
+    monkeypatch.setattr(Gate, "wait", raise_interrupt)
+    with pytest.raises(KeyboardInterrupt), on_entry(("unwatch_locked", raise_interrupt)):
+        subscription.off_and_wait()
+    stop.go()
+    crew.join()
+    assert_idle(emitter)
+
+
+def test_a_second_interrupt_in_a_withdrawal_leaves_no_half_of_a_registration() -> None:
+    """G11: of a `follow()` that was put aside, and whose replay Ctrl-C has ended."""
+    source: ReplayEventEmitter[Any] = ReplayEventEmitter()
+    emitter: EventEmitter[Any] = EventEmitter()
+    source.emit(Ping(1))
+    source.emit(Pong(2))
+    emitter.on(Pong, raise_interrupt)
+    me = this_thread()
+    me.inside = True
+    emitter.follow(source, Ping, Pong)
+    me.inside = False
+    with pytest.raises(KeyboardInterrupt), on_entry(("withdraw", raise_interrupt)):
+        catch_up(me)
+    catch_up(me)
+    assert source.event_types() == ()
+    assert_idle(source)
 
 
 @pytest.mark.walks

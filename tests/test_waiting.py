@@ -17,6 +17,7 @@ from support import (
     Stop,
     assert_idle,
     channel_of,
+    on_entry,
     raise_interrupt,
     until_in_line,
     until_waited_for,
@@ -212,6 +213,38 @@ def test_a_replay_still_to_begin_does_not_after_all_were_removed(
 
     monkeypatch.setattr(Channel, "replay", replay)
     getattr(emitter, register)(Ping, heard.append)
+    assert heard == []
+    crew.join()
+    assert_idle(emitter)
+
+
+@pytest.mark.parametrize("register", ["on", "once"])
+@pytest.mark.parametrize("remove", ["off", "remove_all_listeners", "remove_all_listeners_and_wait"])
+def test_a_replay_that_was_put_aside_does_not_begin_after_its_listener_was_removed(
+    crew: Crew, remove: str, register: str
+) -> None:
+    """Whoever removes it has another thread's word that it is registered (G8, G9, G12).
+
+    1 a signal handler interrupts this package and registers, 2 another thread removes the listener,
+    3 the interrupted call goes on.
+    """
+    interrupted = EventEmitter[Any]()
+    interrupted.on(Pong, print)
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping())
+    heard: list[Ping] = []
+    listen = heard.append
+    arguments = [Ping, listen] if remove == "off" else [Ping]
+    removed: list[object] = []
+
+    def on_signal() -> None:
+        subscription = getattr(emitter, register)(Ping, listen)  # 1
+        removed.append(crew.run(getattr(emitter, remove), *arguments).result(PATIENCE))  # 2
+        assert not subscription.active
+
+    with on_entry(("_settle_locked", on_signal)):
+        interrupted.listener_count(Pong)  # 3
+    assert removed == [None if remove == "remove_all_listeners" else True]
     assert heard == []
     crew.join()
     assert_idle(emitter)
