@@ -16,6 +16,7 @@ from typing import (
     SupportsIndex,
     TypeVar,
     cast,
+    get_origin,
     overload,
 )
 
@@ -29,9 +30,9 @@ from ._declared import declared_types
 from ._errors import (
     HandlerFailure,
     class_as_event,
-    closed_loop,
     follows_itself,
     foreign_subscription,
+    loop_closed_before,
     metaclass_as_event_type,
     no_event_types,
     no_loop,
@@ -100,8 +101,9 @@ class EventEmitter(Generic[E]):
     kept, and no handler that was removed (G14). Numbers such as G6 are those of the README's
     guarantees.
 
-    Works as a base class, a mixin or an attribute; `super().__init__()` need not be called. A copy
-    or an unpickled object has no listeners.
+    Works as a base class, a mixin or an attribute; `super().__init__()` need not be called. A base
+    whose `__init__` takes arguments of its own comes before it. A copy or an unpickled object has
+    no listeners.
 
     Args:
         on_error: Called with the `HandlerFailure` of each handler that raised, instead of `emit()`
@@ -485,7 +487,8 @@ class EventEmitter(Generic[E]):
     ) -> Subscription[T]:
         """Emit here whatever `source` emits of these types, in the thread that emits there.
 
-        So `ReplayEventEmitter().follow(source, Up)` gives an emitter a replaying face. What this
+        So `ReplayEventEmitter().follow(source, Up)` gives an emitter a replaying face. An `emit()`
+        that this emitter overrides is not called. What this
         emitter's handlers raise, the emit of `source` raises, unless this emitter has an `on_error`
         (G11). Where emitters follow each other in a ring, an event ends when it comes to where it
         has been: each emitter emits it once.
@@ -709,7 +712,7 @@ class EventEmitter(Generic[E]):
         if owner is not type(self) or (
             isinstance(event, type) if declared is None else event_type not in declared
         ):
-            if isinstance(event, type):
+            if isinstance(event, type) or get_origin(event):
                 raise class_as_event(call, event)
             self._eventemitter_check(f"{call}()", event_type)
         if self._eventemitter_replays:
@@ -920,7 +923,7 @@ def _mailbox(
     if not isinstance(loop, AbstractEventLoop):
         raise not_a_loop(call, channel.event_type, loop)
     if loop.is_closed():
-        raise closed_loop(channel.event_type, handler)
+        raise loop_closed_before(call, channel.event_type, handler)
     return Mailbox(channel, handler, loop, once=once)
 
 

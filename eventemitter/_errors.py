@@ -154,6 +154,8 @@ def not_a_class(call: str, value: Any) -> TypeError:
         if callable(value) and name in ("on", "once", "off"):
             decorated = "" if name == "off" else f" or @emitter.{name}(Event)"
             way = f"pass the class first, as in {name}(Event, handler){decorated}"
+        elif module.startswith(f"{__package__}."):
+            way = "a subscription goes alone, to off() or off_and_wait()"
         elif module != "builtins":
             way = f"pass its class, {type(value).__qualname__}"
     return TypeError(f"{said}; {way}")
@@ -181,8 +183,8 @@ def undeclared(emitter: type, event_type: type, declared: frozenset[type]) -> Ty
     )
 
 
-def class_as_event(call: str, event: type) -> TypeError:
-    name = event.__qualname__
+def class_as_event(call: str, event: object) -> TypeError:
+    name = name_of(event)
     return TypeError(
         f"{call}({name}) was given the class; pass an instance, as in {call}({name}(...))"
     )
@@ -233,6 +235,13 @@ def closed_loop(event_type: type, handler: object) -> RuntimeError:
     return RuntimeError(
         f"the event loop of handler {name_of(handler)} for {event_type.__qualname__} is closed; "
         "call off() before the loop is closed"
+    )
+
+
+def loop_closed_before(call: str, event_type: type, handler: object) -> RuntimeError:
+    return RuntimeError(
+        f"{call}({event_type.__qualname__}, {name_of(handler)}): the event loop that the handler "
+        "would run on is closed; pass one that is open, as in loop=asyncio.get_running_loop()"
     )
 
 

@@ -168,7 +168,7 @@ class EventStream(Generic[T]):
     `maxsize` events, and never holds up who emits. `for` waits in a thread, `async for` on an event
     loop; where several read, each event goes to one of them. Closing it ends the iteration after
     the buffered events, and so does removing its listeners. As a context manager, `with` or `async
-    with`, it is closed on leaving.
+    with`, it is closed on leaving. Where nobody holds it any more it is closed, too.
 
     Where events come faster than they are read, `overflow` decides; the default raises a
     `StreamOverflow` in the reader.
@@ -186,6 +186,10 @@ class EventStream(Generic[T]):
     def __init__(self, buffer: Buffer, event_types: tuple[type, ...]) -> None:
         self._buffer = buffer
         self._event_types = event_types
+
+    def __del__(self) -> None:
+        if hasattr(self, "_buffer"):
+            self.close()  # a listener holds the buffer, and its events would be kept (G14)
 
     def __repr__(self) -> str:
         names = " | ".join(each.__qualname__ for each in self._event_types)

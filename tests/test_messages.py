@@ -132,9 +132,10 @@ NO_TIMEOUT = "timeout must be None or a number of seconds, 0 meaning do not wait
 NO_MAXSIZE = "maxsize must be a whole number of events, 1 or more, not {}"
 
 CLOSED_LOOP = (
-    "the event loop of handler handle_async for Ping is closed; "
-    "call off() before the loop is closed"
+    "{}(Ping, {}): the event loop that the handler would run on is closed; pass one that is open, "
+    "as in loop=asyncio.get_running_loop()"
 )
+ALONE = "a subscription goes alone, to off() or off_and_wait()"
 NONE_GIVEN = "{}() was given no event type; name at least one class of events"
 METACLASS = (
     "{}(): {} is a class of classes, and a class is never an event; "
@@ -294,7 +295,12 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
     (
         "emitter.on(Ping, handle_async, loop=closed_loop())",
         RuntimeError,
-        CLOSED_LOOP,
+        CLOSED_LOOP.format("on", "handle_async"),
+    ),
+    (
+        "emitter.once(Ping, handle, loop=closed_loop())",
+        RuntimeError,
+        CLOSED_LOOP.format("once", "handle"),
     ),
     # No event
     (
@@ -316,6 +322,22 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         "LINK.emit(Ping)",
         TypeError,
         "emit(Ping) was given the class; pass an instance, as in emit(Ping(...))",
+    ),
+    (
+        "LINK.emit(Message[int])",
+        TypeError,
+        "emit(Message) was given the class; pass an instance, as in emit(Message(...))",
+    ),
+    # A subscription and more
+    (
+        "emitter.off(ended(emitter.on(Ping, handle)), handle)",
+        TypeError,
+        no_class("off", "<Subscription to Ping: inactive>", ALONE),
+    ),
+    (
+        "emitter.remove_all_listeners(ended(emitter.on(Ping, handle)))",
+        TypeError,
+        no_class("remove_all_listeners", "<Subscription to Ping: inactive>", ALONE),
     ),
     # No subscription
     ("emitter.off(42)", TypeError, NO_SUBSCRIPTION.format("42")),

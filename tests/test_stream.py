@@ -1288,6 +1288,26 @@ def test_nothing_is_kept_of_a_stream_that_is_over(emitter: Emitter, end: str) ->
     assert [each() for each in references] == [None, None]
 
 
+@pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest"])
+def test_stream_that_nobody_holds_is_closed(emitter: Emitter, overflow: Policy) -> None:
+    """Nobody could read what its listeners would keep (G14): so after a `break`."""
+
+    async def main() -> weakref.ref[Event]:
+        event = Event()
+        asyncio.get_running_loop().call_soon(emitter.emit, event)
+        async for read in emitter.stream(Event, overflow=overflow):
+            emitter.emit(read)  # is in the buffer when the stream is left
+            break
+        return weakref.ref(event)
+
+    reference = asyncio.run(main())
+    assert emitter.event_types() == ()
+    if isinstance(emitter, ReplayEventEmitter):
+        emitter.forget()
+    assert reference() is None
+
+
 async def read_cancelled(stream: EventStream[Any]) -> None:
     """Read until it waits, and cancel that."""
     task = asyncio.create_task(read(stream))
