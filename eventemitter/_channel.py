@@ -15,10 +15,12 @@ calls that interrupted one have left their requests (see `_sections`). A method 
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from logging import DEBUG
+from operator import attrgetter
 from time import monotonic, perf_counter_ns
 from typing import Any, Final, cast
 
@@ -33,6 +35,7 @@ from ._sections import (
     in_any_case,
     leave,
     local,
+    outside,
     section,
     this_thread,
     waits_lock,
@@ -58,6 +61,11 @@ def _active(listeners: Iterable[Listener]) -> tuple[Listener, ...]:
     return tuple([each for each in listeners if each.active])
 
 
+def _in_order(listeners: Iterable[Listener]) -> list[Listener]:
+    """Return them in the order of registration."""
+    return sorted(listeners, key=attrgetter("number"))
+
+
 def _is_same(found: Handler | None, handler: Handler) -> bool:
     return found is handler or found == handler
 
@@ -65,34 +73,41 @@ def _is_same(found: Handler | None, handler: Handler) -> bool:
 class Herald(Relay):
     """Stands in for the handler that is called next, to say first that the one before is through.
 
-    Whoever waits for that one sends it; so no delivery need look whether anybody waits.
+    Whoever waits for that one sends it; so no delivery need look whether anybody waits. It stays
+    until it is called: only a delivery, which alone calls the listener, may put the handler back.
+    Else one that was removed at that moment could be called (G8).
     """
 
-    __slots__ = ("_channel", "_listener", "called")
+    __slots__ = ("_channel", "called")
 
-    def __init__(self, channel: Channel, listener: Listener) -> None:
-        self._channel = channel
-        self._listener = listener
+    def __init__(self, channel: Channel) -> None:
+        self._channel = weakref.ref(channel)  # no cycle, should it never be called
         self.called: Handler | None = None
         """The handler, once its call has begun."""
 
     @property
     def handler(self) -> Handler:
         """Whose an exception is."""
-        for handler in (self.called, self._listener.handler):
-            if handler is not None:
-                return handler
-        return self
+        if self.called is not None:
+            return self.called
+        channel = self._channel()
+        running = None if channel is None else channel.running
+        handler = None if running is None else running.handler
+        return self if handler is None else handler
 
     def __call__(self, event: Any, /) -> None:
         """Tell those who wait, step back, and call whatever the listener calls then."""
+        channel = self._channel()
+        listener = None if channel is None else channel.running
+        if channel is None or listener is None:
+            return  # nobody delivers any more
         try:
-            self._channel.tell(this_thread())
+            channel.tell(this_thread())
         except RecursionError:
             pass  # the end of the delivery tells them, too
-        self._listener.recall()
+        listener.recall()
         # On one line, see `Listener.call`.
-        self.called = call = self._listener.call; call(event)  # noqa: E702  # fmt: skip
+        self.called = call = listener.call; call(event)  # noqa: E702  # fmt: skip
 
 
 def _has_begun(call: Handler | None) -> bool:
@@ -156,7 +171,7 @@ class Channel(Turn):
         no store is overtaken by a later load of the same thread. The GIL grants that, and on
         free-threaded builds the lock of the object that each store to an attribute takes."""
         self.herald: Listener | None = None
-        """The listener that a `Herald` has been sent to."""
+        """The listener that a `Herald` has been sent to, while somebody waits."""
         self.errors: list[Exception] = []
         """What handlers have raised during this turn. Only the holder of the turn uses it."""
 
@@ -367,7 +382,7 @@ class Channel(Turn):
     def _replays_on_locked(self, me: ThreadState) -> bool:
         """Return whether this comes from a handler of this event type, in its replay (G4)."""
         replays = [each.replay for each in self.replaying]
-        return me in [each.thread for each in replays if each is not None and each.calling]
+        return me in [each.thread for each in replays if each is not None and each.telling]
 
     def resume_locked(self, place: TurnWait, entry: Entry | None) -> bool | None:
         """Take up the turn if it has come: return as `arrive_locked` does."""
@@ -410,8 +425,9 @@ class Channel(Turn):
     def _snapshot_locked(self) -> tuple[Listener, ...]:
         snapshot = self.snapshot
         if snapshot is None:
-            snapshot = self.snapshot = tuple(self.listeners)
+            snapshot = tuple(self.listeners)
             self.simple = not self.taps and not [each for each in snapshot if each.special]
+            self.snapshot = snapshot  # last: cut short before, it is done again
         return snapshot
 
     # Delivering, in turn
@@ -509,10 +525,10 @@ class Channel(Turn):
         if replay is None or not listener.active:
             return False
         entry = entry or Entry(event)
-        if entry.receipt is not None:
-            entry.receipt.expect((listener, entry), replay)
         # In one step, with no call in it: what is kept has begun.
         replay.events += (entry,); entry.snapshot = ()  # noqa: E702  # fmt: skip
+        if entry.receipt is not None:  # after that: cut short between, nobody waits in vain
+            entry.receipt.expect((listener, entry), replay)
         return True
 
     def _failed(
@@ -567,7 +583,7 @@ class Channel(Turn):
     def ask(self, listener: Listener, me: ThreadState) -> None:
         """Leave the request to register `listener` in the inbox."""
         if self.replays and not isinstance(listener.relay, Tap):
-            listener.replay = Replay(me, me.clock)
+            listener.replay = Replay(me, 0)
             listener.special = True
         self.inbox.append(listener)
 
@@ -615,6 +631,7 @@ class Channel(Turn):
         replay = listener.replay
         if listener in self.listeners or listener in self.taps:
             return
+        listener.number = self.registered = self.registered + 1
         if isinstance(listener.relay, Tap):
             if self.latest is not NOTHING:
                 listener.relay.take_locked(me, self.stamp, self.latest)
@@ -633,7 +650,6 @@ class Channel(Turn):
         if replay is not None and listener.once:
             return  # the replay is its only event (G7): it is never registered
         self._changed_locked(me)
-        listener.number = self.registered = self.registered + 1
         self.listeners[listener] = None
 
     def _set_taps_locked(self, me: ThreadState, taps: list[Listener]) -> None:
@@ -673,7 +689,8 @@ class Channel(Turn):
         self._settle_locked(me)
         replay = listener.replay
         if replay is not None and replay.events and listener.active:
-            replay.begun = replay.calling = True
+            replay.begun = True
+            replay.telling = replay.events[0]  # first, so that its receipt is seen to in any case
             return replay.events.popleft()
         self._end_replay_locked(me, listener)
         return None
@@ -681,7 +698,7 @@ class Channel(Turn):
     def _pause_replay_locked(self, listener: Listener) -> None:
         """Take note that no call of a replay runs, while those of other event types do."""
         if listener.replay is not None:
-            listener.replay.calling = False
+            listener.replay.telling = None
         self._tell_locked()
 
     def _end_replay(self, listener: Listener, me: ThreadState) -> None:
@@ -691,8 +708,8 @@ class Channel(Turn):
         replay = listener.replay
         if replay is not None:
             me.litter.append(replay)
-            for entry in replay.events:
-                if entry.receipt is not None:
+            for entry in (replay.telling, *replay.events):
+                if entry is not None and entry.receipt is not None:
                     entry.receipt.done((listener, entry))
             self._changed_locked(me)  # it may be a plain one from now on
         discard(self.replaying, listener)
@@ -718,7 +735,7 @@ class Channel(Turn):
             for each in [each for each in listeners if each.active]:
                 tell(self, me, f"listener {named(each)} removed")
         # First, so that who finds none to claim any more knows that nothing begins.
-        waiting = [each.relay.removed(me) for each in listeners if each.relay is not None]
+        ended = [each.relay and each.relay.removed(me) for each in listeners]
         claims = [each.claim() for each in listeners]
         claimed = [each for each in claims if each is not None]
         self.inbox.extend(listeners)
@@ -730,7 +747,10 @@ class Channel(Turn):
         for each in listeners:
             if isinstance(each.relay, Tap):
                 each.relay.removed(me)  # now that it is inactive: a stream may have no other
-        return bool(claimed) or any(waiting)
+        return any(
+            claim is not None if end is None else end
+            for end, claim in zip(ended, claims, strict=True)
+        )
 
     def remove_newest(self, handler: Handler) -> bool:
         """Remove the newest listener that calls `handler`; return whether there was one."""
@@ -739,6 +759,7 @@ class Channel(Turn):
                 return True
         for relay in reversed(self.told.copy()):  # once-handlers that their loops still call
             if _is_same(relay.handler, handler) and relay.removed(this_thread()):
+                outside(self.settle)  # which rings, where whoever awaits it is on a loop
                 return True
         return False
 
@@ -759,14 +780,14 @@ class Channel(Turn):
     def seen(self) -> tuple[Listener, ...]:
         """Return the same as it looks to who takes no lock, and so waits for nobody."""
         asked = [each for each in self.inbox.copy() if isinstance(each, Listener)]
-        known = self.listeners.copy()
-        return _active(known | dict.fromkeys([*self.taps, *self.replaying.copy(), *asked]))
+        known = self.listeners.copy() | dict.fromkeys(self.replaying.copy())
+        return _active(dict.fromkeys([*_in_order(known), *self.taps, *asked]))
 
     def _active_locked(self, me: ThreadState) -> tuple[Listener, ...]:
         self._settle_locked(me)
         # A once-listener that is replayed to is in the list of those alone.
         replaying = [each for each in self.replaying if each.once]
-        return (*self._snapshot_locked(), *self.taps, *replaying)
+        return (*_in_order([*self._snapshot_locked(), *replaying]), *self.taps)
 
     # The latest event
 
@@ -828,7 +849,7 @@ class Channel(Turn):
         calls: list[tuple[Listener | Relay, Doing]] = [
             (each, each.replay)
             for each in self.replaying
-            if each.replay is not None and each.replay.calling
+            if each.replay is not None and each.replay.telling
         ]
         calls += self.busy
         running, holder = self.running, self.holder
@@ -865,19 +886,14 @@ class Channel(Turn):
         Where listeners are special it looks who waits by itself, see `_deliver`. What is waited for
         is running already if it ever will: it has been removed.
         """
-        self._recall_herald_locked()
+        self.herald = None
         running = self.running
         for listener in self.listeners:
             if running and listener.number > running.number and listener.active:
                 if not listener.special:
                     self.herald = listener
-                    listener.divert(Herald(self, listener))
+                    listener.divert(Herald(self))
                 break
-
-    def _recall_herald_locked(self) -> None:
-        if self.herald is not None:
-            self.herald.recall()
-            self.herald = None
 
     def tell(self, me: ThreadState) -> None:
         """Let go on whoever waits for calls that are over."""
@@ -894,7 +910,7 @@ class Channel(Turn):
             if watch in watch.agent.waits:
                 watch.agent.waits.remove(watch)
         if not self.watches:
-            self._recall_herald_locked()
+            self.herald = None
 
     def _tell_locked(self) -> None:
         """Let go on whoever waits for calls that are over."""

@@ -82,13 +82,14 @@ class Relay:
     def lose(self, channel: Any, me: ThreadState) -> None:
         """Report what will never be told, as the call has `ended`."""
 
-    def removed(self, me: ThreadState) -> bool:
-        """Let go of what is waiting, as the listener was removed; return whether anything was.
+    def removed(self, me: ThreadState) -> bool | None:
+        """Let go of what is waiting, as the listener was removed.
 
-        Called by `me`, perhaps inside a critical section, and perhaps more than once.
+        Called by `me`, perhaps inside a critical section, and perhaps more than once. Return
+        whether this ends it, or None where whoever claims the listener does.
         """
         del me
-        return False
+        return None
 
 
 def is_relay(handler: Handler) -> TypeGuard[Relay]:
@@ -116,11 +117,12 @@ class Replay:
 
     thread: ThreadState
     since: int
-    """The clock of that thread when it began."""
+    """The clock of that thread when it began; before that 0, as all its waits hold it up."""
     begun: bool = False
     """Whether the handler has been called, or is about to be. Guarded by the mutex."""
-    calling: bool = False
-    """Whether that call may still run: only then anybody waits for it. Guarded by the mutex."""
+    telling: Entry | None = None
+    """What that call, which may still run, was told: else nobody waits for it. Guarded by the
+    mutex."""
     stamp: int = 0
     """When the latest event was committed."""
     events: deque[Entry] = field(default_factory=deque[Entry])

@@ -59,6 +59,7 @@ def _join(parts: Parts, me: ThreadState, *, aloud: bool) -> None:
         if aloud:
             came(channel, listener, me)
         if (replay := listener.replay) is not None:
+            replay.since = me.clock
             replays.append((replay.stamp, channel, listener))
     replays.sort(key=itemgetter(0))
     # What was emitted meanwhile comes after all of them.

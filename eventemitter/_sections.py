@@ -146,7 +146,7 @@ def section(
             except RuntimeError:
                 pass  # it was not held
         me.inside = False
-        if me.aside or me.rings:
+        if me.aside or me.litter or me.rings:
             catch_up(me)
         raise
     if me.aside or me.litter or me.rings:

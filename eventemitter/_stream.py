@@ -54,14 +54,16 @@ class Buffer:
         outside(lambda me: section(me, self._mutex, self._open_locked, me))
 
     def _open_locked(self, me: ThreadState) -> None:
-        found = sorted(self._events, key=itemgetter(0))
-        me.litter.append(found)
-        self._opening = False
-        self._events.clear()
-        tap = StreamTap(self)
-        for stamp, event in found:
-            if not self._closed:
-                self._put_locked(me, stamp, event, tap)
+        if self._opening:
+            found = sorted(self._events, key=itemgetter(0))
+            more = max(0, len(found) - self._maxsize)
+            kept = found[more:] if self._overflow == "drop_oldest" else found[: self._maxsize]
+            events = deque(kept)
+            me.litter += (found, kept, self._events)
+            broken = more > 0 and self._overflow == "raise"
+            dropped = self.dropped + (1 if broken else more)
+            # In one step, with no call in it, so that it can be done again.
+            self._events = events; self.dropped = dropped; self._broken = broken; self._closed |= broken; self._opening = False  # noqa: E501, E702  # fmt: skip
         # They may have been removed already, or it may be full: then it has yet to be ended.
         me.aside.append(self._end if self._closed else self.forsaken)
 
@@ -154,11 +156,10 @@ class StreamTap(Tap):
         """Put an event into the stream."""
         self.buffer.take_locked(me, stamp, event, self)
 
-    def removed(self, me: ThreadState) -> bool:
+    def removed(self, me: ThreadState) -> None:
         """Close the stream if this was its last event type."""
         del me
         outside(self.buffer.forsaken)
-        return False
 
 
 class EventStream(Generic[T]):

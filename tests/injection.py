@@ -108,7 +108,7 @@ def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Po
 
     Raises:
         ValueError: If there is no point at all, so that nothing would be tested.
-
+        AssertionError: If the last run was less than half as long as the walk, which so is cut off.
     """
     injector = _PollInjector(package) if points == "polls" else _LineInjector(package)
     wanted = share.first
@@ -127,6 +127,10 @@ def inject_everywhere(make: Callable[[], Scenario], *, package: Path, points: Po
             if injector.point is None:
                 break
             wanted += share.stride
+            injector.disarm()
+            del scenario  # now, as what its finalizers do is no part of the next run
+    if 2 * injector.left > wanted + share.stride:  # with other threads, a run has some more or less
+        raise AssertionError(f"after {wanted} points the last run had {wanted - injector.left}")
     if wanted == share.first:
         raise ValueError(f"the scenario runs no code below {package}, or at {share} none")
     return wanted - injector.left
@@ -151,6 +155,13 @@ class _LineInjector:
         self._lines: dict[int, int] = {}  # by the id of a frame, which line it has begun last
         self.point: Point | None = None
         self.interrupted = False
+
+    def disarm(self) -> None:
+        """Let go of the run that is over."""
+        self._action = self._refuse
+
+    def _refuse(self) -> None:
+        raise AssertionError("not armed")
 
     def watch(self, run: Callable[[], None]) -> None:
         """Run under the tracer, and give the thread back the one it had."""

@@ -193,7 +193,7 @@ class OffOfOneWithAHeraldAgainstEmit(OffOfOneToComeAgainstEmit):
         def divert_and_emit() -> None:
             channel = channel_of(self.emitter, Ping)
             listener = [*channel.listeners][-1]
-            listener.divert(Herald(channel, listener))
+            listener.divert(Herald(channel))
             emit()
 
         return divert_and_emit

@@ -25,15 +25,23 @@ from unittest.mock import AsyncMock
 import pytest
 from support import PATIENCE, Crew, Ping, Pong, Stop, assert_idle, channel_of, until
 
-from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter, Subscription, _sections
+from eventemitter import (
+    EventEmitter,
+    Expectation,
+    HandlerFailure,
+    ReplayEventEmitter,
+    Subscription,
+    _sections,
+)
 from eventemitter._channel import Channel
+from eventemitter._listener import Listener
 from eventemitter._loops import (
     Awaited,
     LoopGate,
     Mailbox,
     _tasks,  # pyright: ignore[reportPrivateUsage]
 )
-from eventemitter._sections import ThreadState, this_thread
+from eventemitter._sections import ThreadState, catch_up, this_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -3678,6 +3686,180 @@ def test_event_that_is_awaited_elsewhere_is_not_for_ever_where_telling_is_cut_sh
     crew.join()
     side.call(ignore, None)
     assert_idle(target)
+
+
+def cut_short_behind(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, where: Callable[[Any, Any], object]
+) -> None:
+    """Raise KeyboardInterrupt at the end of a method, the first time that `where` says so.
+
+    Asked are its result and its first argument.
+    """
+    original = getattr(owner, name)
+    signals: list[type[BaseException]] = [KeyboardInterrupt]
+
+    def double(self: object, *args: Any) -> Any:
+        result = original(self, *args)
+        for error in signals.copy() if where(result, args[0]) else []:
+            signals.clear()
+            raise error
+        return result
+
+    monkeypatch.setattr(owner, name, double)
+
+
+def test_event_that_a_replay_has_taken_is_not_awaited_for_ever(
+    run: Run, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G11: KeyboardInterrupt ends the registration, and the wait of the other for its handler.
+
+    1 a replay is stopped, 2 a task awaits an event that is left to it, 3 the thread that replays is
+    interrupted as it takes that event.
+    """
+    emitter = ReplayEventEmitter[Ping]()
+    emitter.emit(Ping(0))
+    stop = Stop()
+
+    def on() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            emitter.on(Ping, stop)
+
+    registering = crew.run(on)
+    stop.wait()  # 1
+    [listener] = channel_of(emitter, Ping).replaying
+
+    async def main() -> None:
+        task = asyncio.create_task(emitter.emit_async(Ping(1)))
+        await reach(lambda: listener.replay and listener.replay.events)  # 2
+        cut_short_behind(
+            monkeypatch, Channel, "_replayed_locked", lambda entry, _: entry and entry.receipt
+        )
+        stop.go()
+        await asyncio.wrap_future(registering)  # 3
+        await task
+
+    run(main())
+    crew.join()
+    assert_idle(emitter)
+
+
+def test_event_that_is_left_to_a_replay_is_not_awaited_for_ever(
+    run: Run, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G11: the replay tells it, though KeyboardInterrupt came as it was left there.
+
+    1 a replay is stopped, 2 another thread delivers, and is stopped, 3 a task awaits an event that
+    is left to that, 4 which is interrupted as it leaves the event to the replay.
+    """
+    source, target = EventEmitter[Ping](), ReplayEventEmitter[Ping]()
+    replaying, delivering = Stop(), Stop()
+    heard: list[int] = []
+
+    def first(event: Ping) -> None:
+        if event.number == 1:
+            delivering()
+
+    def second(event: Ping) -> None:
+        replaying()
+        heard.append(event.number)
+
+    def emit() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            target.emit(Ping(1))
+
+    target.on(Ping, first)
+    target.follow(source, Ping)
+    target.emit(Ping(0))
+    crew.run(target.on, Ping, second)
+    replaying.wait()  # 1
+    emitting = crew.run(emit)
+    delivering.wait()  # 2
+
+    async def main() -> None:
+        task = asyncio.create_task(source.emit_async(Ping(2)))
+        await reach(lambda: is_left(channel_of(target, Ping), Ping(2)))  # 3
+        cut_short_behind(
+            monkeypatch, Awaited, "expect", lambda _, part: isinstance(part[0], Listener)
+        )
+        delivering.go()
+        await asyncio.wrap_future(emitting)  # 4
+        replaying.go()
+        await task
+
+    run(main())
+    crew.join()
+    assert heard == [0, 1, 2]
+    assert_idle(target)
+
+
+def test_task_is_woken_where_an_interruption_removes_what_it_awaits(
+    run: Run, new_loop: LoopFactory, crew: Crew
+) -> None:
+    """G12: by its handler, where the interrupted call does only what was put aside.
+
+    1 a task awaits a once-handler on a loop that does not run, 2 a call that interrupts one of
+    another thread removes that handler.
+    """
+    emitter = EventEmitter[Ping]()
+    calls = Calls()
+    other = new_loop()
+    emitter.once(Ping, calls, loop=other)
+
+    def remove() -> bool:
+        me = this_thread()
+        me.inside = True
+        try:
+            return emitter.off(Ping, calls)
+        finally:
+            me.inside = False
+            if me.aside:  # as a short emit does
+                catch_up(me)
+
+    async def main() -> None:
+        task = asyncio.create_task(emitter.emit_async(Ping(1)))
+        await reach(lambda: channel_of(emitter, Ping).told)
+        await rounds()  # 1
+        assert await in_thread(crew, remove)  # 2
+        await task
+
+    try:
+        run(main())
+    finally:
+        other.close()
+    crew.join()
+    assert_idle(emitter)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+@pytest.mark.parametrize("register", ["on", "once", "expect"])
+def test_one_of_two_that_remove_at_once_has_removed_it(
+    side: Side, crew: Crew, monkeypatch: pytest.MonkeyPatch, register: str, *, elsewhere: bool
+) -> None:
+    """G8: `off()` in the middle of `off()`, of another thread or of a signal handler."""
+    emitter = EventEmitter[Ping]()
+    kept: Any
+    if register == "expect":
+        kept = emitter.expect(Ping)
+    else:
+        kept = getattr(emitter, register)(Ping, ignore_async, loop=side.loop)
+    [subscription] = emitter.listeners(Ping)
+    owner, name = (Expectation, "_finish") if register == "expect" else (Mailbox, "removed")
+    original = getattr(owner, name)
+    removed: list[bool] = []
+
+    def double(self: object, me: ThreadState) -> Any:
+        result = original(self, me) if owner is Mailbox else None
+        if not removed:
+            removed.append(False)
+            off = subscription.off
+            removed[0] = crew.run(off).result(PATIENCE) if elsewhere else off()
+        return result if owner is Mailbox else original(self, me)
+
+    monkeypatch.setattr(owner, name, double)
+    removed.append(subscription.off())
+    assert sorted(removed) == [False, True]
+    assert kept.cancelled() if register == "expect" else not kept.active
+    assert_idle(emitter)
 
 
 # Waiting for async handlers

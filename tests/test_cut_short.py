@@ -7,6 +7,7 @@ import dis
 import signal
 import sys
 import threading
+import weakref
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -640,6 +641,75 @@ class PutAside:
         assert self.subscription.active
         assert self.seen == [Ping(1)]
         assert_idle(self.emitter)
+
+
+class Counted:
+    """A call that takes a snapshot is cut short, where not all listeners are plain."""
+
+    def __init__(self) -> None:
+        self.emitter: EventEmitter[Any] = EventEmitter()
+        self.emitter.on(Ping, lambda _: None)
+        self.emitter.emit(Ping())
+        self.heard: list[int] = []
+        self.follower: EventEmitter[Any] = EventEmitter()
+        self.follower.on(Ping, lambda event: self.heard.append(event.number))
+        self.follower.follow(self.emitter, Ping)
+        self.stream = self.emitter.stream(Ping)
+        self.expected = self.emitter.expect(Ping, where=lambda event: event.number == 3)
+
+    def run(self) -> None:
+        with suppress(KeyboardInterrupt):
+            self.emitter.listener_count(Ping)
+
+    def interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    def check(self, _: Point) -> None:
+        for number in (1, 2, 3):
+            self.emitter.emit(Ping(number))
+        self.stream.close()
+        assert self.heard == [event.number for event in self.stream] == [1, 2, 3]
+        assert self.expected.result(0) == Ping(3)
+        assert_idle(self.emitter)
+
+
+@pytest.mark.walks
+@both_points
+def test_listeners_that_are_not_plain_are_told_after_a_call_was_cut_short(points: Points) -> None:
+    """G11: whatever that had found out of them, it finds out again."""
+    assert inject_everywhere(Counted, package=PACKAGE, points=points) > 20
+
+
+class Forgotten:
+    """A call that drops an event is cut short."""
+
+    def __init__(self) -> None:
+        self.emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
+        event = HeldWeakly()
+        self.event = weakref.ref(event)
+        self.emitter.emit(event)
+
+    def run(self) -> None:
+        with suppress(KeyboardInterrupt):
+            self.emitter.forget()
+
+    def interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    def check(self, point: Point) -> None:
+        if point.function == "Channel._settle_locked" and self.emitter.latest(HeldWeakly) is None:
+            assert self.event() is None
+
+
+class HeldWeakly:
+    """An event."""
+
+
+@pytest.mark.walks
+@both_points
+def test_what_was_dropped_is_not_kept_where_that_is_cut_short(points: Points) -> None:
+    """G14: until this thread calls the package again, perhaps never."""
+    assert inject_everywhere(Forgotten, package=PACKAGE, points=points) > 5
 
 
 class PutAsideAndWaitedFor:

@@ -24,9 +24,11 @@ from support import (
     Crew,
     KnownLock,
     Ping,
+    Pong,
     Stop,
     assert_idle,
     channel_of,
+    on_entry,
     until,
     until_in_line,
     until_waited_for,
@@ -825,3 +827,40 @@ def test_many_threads_emit_and_wait_at_many_emitters(
         crew.run(mesh.work, seed * 100 + each, 60)
     crew.join()
     mesh.check()
+
+
+def test_wait_for_a_replay_that_an_interruption_began_is_no_cycle(crew: Crew) -> None:
+    """It began before the thread came to wait, and so does not go on only after that (G9, G10).
+
+    1 a thread delivers, 2 this one emits, too, and before it waits is interrupted by a call that
+    registers, 3 the handler that has the turn waits for that replay, 4 which goes on.
+    """
+    emitter, replaying = EventEmitter[Any](), ReplayEventEmitter[Any]()
+    replaying.emit(Pong())
+    stop = Stop()
+    subscriptions: list[Subscription[Any]] = []
+    waited: list[bool] = []
+
+    def on_ping(event: Ping) -> None:
+        if event.number == 1:
+            stop.wait()
+            crew.run(let_go)
+            waited.append(subscriptions[0].off_and_wait())  # 3
+
+    def let_go() -> None:
+        channel = channel_of(replaying, Pong)
+        until(lambda: waited or channel.watches)
+        stop.go()  # 4
+
+    def register() -> None:
+        subscriptions.append(replaying.on(Pong, stop))
+
+    emitter.on(Ping, on_ping)
+    crew.run(emitter.emit, Ping(1))
+    until(lambda: channel_of(emitter, Ping).running)  # 1
+    with on_entry(("arrive_locked", register)):
+        emitter.emit(Ping(2))  # 2
+    crew.join()
+    assert waited == [True]
+    assert_idle(emitter)
+    assert_idle(replaying)

@@ -150,13 +150,14 @@ def test_the_listeners_of_an_emitter_say_what_they_are(emitter: EventEmitter[Any
     """Inside: also those that `expect`, `stream` and `follow` have registered."""
     emitter.on(Ping, handle)
     expectation = emitter.expect(Ping)
-    emitter.stream(Ping)
+    stream = emitter.stream(Ping)
     EventEmitter[Any]().follow(emitter, Ping)
     calls = ["handle", "<expectation>", "<follower>", "<stream>"]
     found = sorted(map(repr, emitter.listeners(Ping)))
     assert found == sorted(f"<Subscription to Ping: calls {each}>" for each in calls)
     assert emitter.event_types() == (Ping,)
     assert not expectation.done()
+    stream.close()
 
 
 def test_a_repr_takes_no_lock(emitter: EventEmitter[Any]) -> None:

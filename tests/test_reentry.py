@@ -764,7 +764,7 @@ class CutShort:
             case "expect_where":
                 self.made = self.emitter.expect(Ping, where=lambda _: False)
             case "stream":
-                self.emitter.stream(Ping, Pong)
+                self.made = self.emitter.stream(Ping, Pong)
             case "follow":
                 type(self.emitter)().follow(self.emitter, Ping, Pong)
             case name:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
-from support import Ping, Pong, assert_idle, channel_of
+from support import PATIENCE, Crew, Ping, Pong, assert_idle, channel_of, on_entry
 
 from eventemitter import EventEmitter, ReplayEventEmitter
 from eventemitter._channel import Channel
@@ -479,6 +480,45 @@ def test_registration_put_aside_that_fails_leaves_nothing(monkeypatch: pytest.Mo
     assert heard == []
     assert not subscription.active
     assert_idle(emitter)
+
+
+@pytest.mark.parametrize("put_aside", [False, True])
+def test_a_once_listener_to_come_is_older_than_what_came_since(
+    crew: Crew, replaying: Replaying, *, put_aside: bool
+) -> None:
+    """`off(type, handler)` removes the newest, and `listeners()` has the order of registration.
+
+    1 a once-listener is about to be replayed to, 2 another thread registers the same handler, and
+    removes that.
+    """
+    interrupted = EventEmitter[Any]()
+    interrupted.on(Pong, print)
+    replaying.emit(Ping(1))
+    seen: list[Ping] = []
+    handle = seen.append
+    order: list[bool] = []
+
+    def register_and_remove() -> bool:
+        newer = replaying.on(Ping, handle)
+        order.extend(each == newer for each in replaying.listeners(Ping))
+        return replaying.off(Ping, handle) and not newer.active
+
+    def other() -> None:
+        assert crew.run(register_and_remove).result(PATIENCE)
+
+    def on_signal() -> None:
+        replaying.once(Ping, handle)
+        other()
+
+    if put_aside:
+        with on_entry(("_settle_locked", on_signal)):
+            interrupted.listener_count(Pong)
+    else:
+        with on_entry(("replay", other)):
+            replaying.once(Ping, handle)
+    assert order == [False, True]
+    assert seen == [Ping(1), Ping(1)]
+    assert_idle(replaying)
 
 
 def raise_recursion_error(*_: object, **__: object) -> None:

@@ -23,13 +23,14 @@ from support import (
     both_kinds,
     both_points,
     channel_of,
+    on_entry,
     raise_interrupt,
     until,
 )
 from test_expect import Interruption, Rivalry, force, until_async
 
 from eventemitter import EventEmitter, EventStream, ReplayEventEmitter, StreamOverflow
-from eventemitter._sections import this_thread
+from eventemitter._sections import catch_up, this_thread
 from eventemitter._turns import Gate
 
 Emitter = EventEmitter[Any]
@@ -1383,6 +1384,65 @@ def test_events_dropped_while_it_is_opened_are_let_go_of_under_no_lock(
         )
 
     force(make)
+
+
+class PutAside:
+    """The opening of a stream that interrupted this package is carried out, and cut short."""
+
+    def __init__(self, **options: Any) -> None:
+        self.emitter: Emitter = ReplayEventEmitter()
+        self.emitter.emit(Ping(1))
+        self.emitter.emit(Pong(2))
+        me = this_thread()
+        me.inside = True
+        self.stream = self.emitter.stream(Ping, Pong, **options)
+        me.inside = False
+
+    def run(self) -> None:
+        with suppress(KeyboardInterrupt):
+            catch_up(this_thread())
+
+    def interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    def check(self, _: Point) -> None:
+        catch_up(this_thread())
+        self.emitter.emit(Ping(3))
+        self.stream.close()
+        assert [event.number for event in self.stream] == [1, 2, 3]
+        assert self.stream.dropped == 0
+        assert_idle(self.emitter)
+
+
+@pytest.mark.walks
+@both_points
+def test_stream_whose_opening_is_put_aside_and_cut_short_keeps_its_events(points: Points) -> None:
+    """G11, G12: `stream()` has returned, so it is opened later."""
+    assert inject_everywhere(PutAside, package=PACKAGE, points=points) > 20
+
+
+def test_stream_that_is_closed_before_it_is_opened_keeps_its_events(crew: Crew) -> None:
+    """G12: closing it ends the iteration after the buffered events, then as ever.
+
+    1 a call that interrupts this package opens a stream, 2 another thread emits and closes it.
+    """
+    emitter, other = EventEmitter[Any](), EventEmitter[Any]()
+    other.on(Pong, print)
+    streams: list[EventStream[Any]] = []
+
+    def emit_and_close() -> None:
+        emitter.emit(Ping(1))
+        emitter.emit(Ping(2))
+        streams[0].close()
+
+    def open_one() -> None:
+        streams.append(emitter.stream(Ping))  # 1
+        crew.run(emit_and_close).result(PATIENCE)  # 2
+
+    with on_entry(("_settle_locked", open_one)):
+        other.listener_count(Pong)
+    assert list(streams[0]) == [Ping(1), Ping(2)]
+    assert_idle(emitter)
 
 
 @pytest.mark.walks
