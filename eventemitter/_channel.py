@@ -737,10 +737,9 @@ class Channel(Turn):
         # First, so that who finds none to claim any more knows that nothing begins.
         ended = [each.relay and each.relay.removed(me) for each in listeners]
         claims = [each.claim() for each in listeners]
-        claimed = [each for each in claims if each is not None]
         self.inbox.extend(listeners)
         if me.inside:
-            me.litter.extend(claimed)
+            me.litter.extend(claims)
             me.aside.append(self.settle)
         else:
             section(me, self.mutex, self._settle_locked, me)

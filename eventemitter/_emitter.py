@@ -488,10 +488,10 @@ class EventEmitter(Generic[E]):
         """Emit here whatever `source` emits of these types, in the thread that emits there.
 
         So `ReplayEventEmitter().follow(source, Up)` gives an emitter a replaying face. An `emit()`
-        that this emitter overrides is not called. What this
-        emitter's handlers raise, the emit of `source` raises, unless this emitter has an `on_error`
-        (G11). Where emitters follow each other in a ring, an event ends when it comes to where it
-        has been: each emitter emits it once.
+        that this emitter overrides is not called. What this emitter's handlers raise, the emit of
+        `source` raises, unless this emitter has an `on_error` (G11). Where emitters follow each
+        other in a ring, an event ends when it comes to where it has been: each emitter emits it
+        once.
 
         Args:
             source: The emitter to follow. If it replays, its latest events are emitted at once, in

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ._errors import shown
 from ._listener import Entry, Relay
 from ._locks import Rank, new_lock
-from ._sections import ThreadState, outside, section
+from ._sections import ThreadState, in_any_case, outside, section
 from ._subscription import Subscription, deadline_of
 from ._turns import Gate, discard
 
@@ -152,11 +152,7 @@ class Expectation(Future[T]):
             del end, outcome  # the traceback of a failure may lead here: else a cycle (G14)
 
     def _finish(self, me: ThreadState) -> None:
-        try:
-            self._finish_once(me)
-        except BaseException:
-            self._finish_once(me)  # again, as that was cut short
-            raise
+        in_any_case(self._finish_once, me)
 
     def _finish_once(self, me: ThreadState) -> None:
         """Leave nothing registered, and let go on whoever waits. Done again, do what is left."""
