@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -22,7 +22,7 @@ import eventemitter
 from eventemitter import EventEmitter, ReplayEventEmitter
 from eventemitter._channel import Channel
 from eventemitter._locks import Lock
-from eventemitter._sections import this_thread, waits_lock
+from eventemitter._sections import catch_up, this_thread, waits_lock
 from eventemitter._turns import HandlerWait, TurnWait
 
 T = TypeVar("T")
@@ -116,6 +116,30 @@ class Stop:
 def raise_interrupt(*_: object) -> None:
     """Do what Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupting_section() -> Generator[None]:
+    """Be a call that interrupts a critical section of this thread: what it asks is put aside."""
+    me = this_thread()
+    me.inside = True
+    try:
+        yield
+    finally:
+        me.inside = False
+
+
+class PutAsideCutShort:
+    """What was put aside is carried out, and cut short: a scenario but for its check."""
+
+    def run(self) -> None:
+        """Do what was put aside."""
+        with suppress(KeyboardInterrupt):
+            catch_up(this_thread())
+
+    def interrupt(self) -> None:
+        """Cut that short."""
+        raise KeyboardInterrupt
 
 
 def interrupt_when(command: Sequence[str], started: str, directory: Path) -> tuple[int, str, str]:

@@ -23,7 +23,17 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 from unittest.mock import AsyncMock
 
 import pytest
-from support import PATIENCE, Crew, Ping, Pong, Stop, assert_idle, channel_of, until
+from support import (
+    PATIENCE,
+    Crew,
+    Ping,
+    Pong,
+    Stop,
+    assert_idle,
+    channel_of,
+    interrupting_section,
+    until,
+)
 
 from eventemitter import (
     EventEmitter,
@@ -3618,29 +3628,43 @@ def test_event_that_was_delivered_is_left_to_nobody(
     assert_idle(target)
 
 
-def cut_short_once(monkeypatch: pytest.MonkeyPatch, where: str) -> list[type[BaseException]]:
-    """Raise KeyboardInterrupt there, the next time; return a list that is empty from then on."""
-    signals: list[type[BaseException]] = [KeyboardInterrupt]
-    owner, name = {
-        "expected": (Awaited, "expect"),
-        "posted": (Mailbox, "_post"),
-        "through": (LoopGate, "open"),
-    }[where]
-    original = getattr(owner, name)
+def cut_short(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    where: Callable[[Any, Any], object],
+    *,
+    behind: bool = True,
+) -> list[type[BaseException]]:
+    """Raise KeyboardInterrupt behind a method, or before it, the first time that `where` says so.
 
-    def double(self: object, *args: Any) -> None:
-        before = where == "through" and this_thread().inside
-        if not before:
-            original(self, *args)
-        behind = where == "posted" or (where == "expected" and isinstance(args[0][0], Mailbox))
-        for error in signals.copy() if before or behind else []:
+    Asked are what it returned, and its first argument. The list returned is empty from then on.
+    """
+    original = getattr(owner, name)
+    signals: list[type[BaseException]] = [KeyboardInterrupt]
+
+    def double(self: object, *args: Any) -> Any:
+        result = original(self, *args) if behind else None
+        for error in signals.copy() if where(result, args[0] if args else None) else []:
             signals.clear()
             raise error
-        if before:
-            original(self, *args)
+        return result if behind else original(self, *args)
 
     monkeypatch.setattr(owner, name, double)
     return signals
+
+
+def cut_short_telling(monkeypatch: pytest.MonkeyPatch, where: str) -> list[type[BaseException]]:
+    """Raise KeyboardInterrupt there, the next time, as `cut_short` does."""
+    if where == "expected":
+        return cut_short(
+            monkeypatch, Awaited, "expect", lambda _, part: isinstance(part[0], Mailbox)
+        )
+    if where == "posted":
+        return cut_short(monkeypatch, Mailbox, "_post", lambda _result, _first: True)
+    return cut_short(
+        monkeypatch, LoopGate, "open", lambda _result, _first: this_thread().inside, behind=False
+    )
 
 
 @pytest.mark.parametrize("where", ["expected", "posted", "through"])
@@ -3675,7 +3699,7 @@ def test_event_that_is_awaited_elsewhere_is_not_for_ever_where_telling_is_cut_sh
         task = asyncio.create_task(source.emit_async(Ping(1)))
         await reach(lambda: is_left(channel_of(target, Ping), Ping(1)))
         await rounds()  # 2
-        signals = cut_short_once(monkeypatch, where)
+        signals = cut_short_telling(monkeypatch, where)
         stop.go()  # 3
         await asyncio.wrap_future(delivering)
         assert not signals
@@ -3686,26 +3710,6 @@ def test_event_that_is_awaited_elsewhere_is_not_for_ever_where_telling_is_cut_sh
     crew.join()
     side.call(ignore, None)
     assert_idle(target)
-
-
-def cut_short_behind(
-    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, where: Callable[[Any, Any], object]
-) -> None:
-    """Raise KeyboardInterrupt at the end of a method, the first time that `where` says so.
-
-    Asked are its result and its first argument.
-    """
-    original = getattr(owner, name)
-    signals: list[type[BaseException]] = [KeyboardInterrupt]
-
-    def double(self: object, *args: Any) -> Any:
-        result = original(self, *args)
-        for error in signals.copy() if where(result, args[0]) else []:
-            signals.clear()
-            raise error
-        return result
-
-    monkeypatch.setattr(owner, name, double)
 
 
 def test_event_that_a_replay_has_taken_is_not_awaited_for_ever(
@@ -3731,7 +3735,7 @@ def test_event_that_a_replay_has_taken_is_not_awaited_for_ever(
     async def main() -> None:
         task = asyncio.create_task(emitter.emit_async(Ping(1)))
         await reach(lambda: listener.replay and listener.replay.events)  # 2
-        cut_short_behind(
+        cut_short(
             monkeypatch, Channel, "_replayed_locked", lambda entry, _: entry and entry.receipt
         )
         stop.go()
@@ -3778,9 +3782,7 @@ def test_event_that_is_left_to_a_replay_is_not_awaited_for_ever(
     async def main() -> None:
         task = asyncio.create_task(source.emit_async(Ping(2)))
         await reach(lambda: is_left(channel_of(target, Ping), Ping(2)))  # 3
-        cut_short_behind(
-            monkeypatch, Awaited, "expect", lambda _, part: isinstance(part[0], Listener)
-        )
+        cut_short(monkeypatch, Awaited, "expect", lambda _, part: isinstance(part[0], Listener))
         delivering.go()
         await asyncio.wrap_future(emitting)  # 4
         replaying.go()
@@ -3807,13 +3809,11 @@ def test_task_is_woken_where_an_interruption_removes_what_it_awaits(
 
     def remove() -> bool:
         me = this_thread()
-        me.inside = True
-        try:
-            return emitter.off(Ping, calls)
-        finally:
-            me.inside = False
-            if me.aside:  # as a short emit does
-                catch_up(me)
+        with interrupting_section():
+            removed = emitter.off(Ping, calls)
+        if me.aside:  # as a short emit does
+            catch_up(me)
+        return removed
 
     async def main() -> None:
         task = asyncio.create_task(emitter.emit_async(Ping(1)))

@@ -23,11 +23,13 @@ from support import (
     Crew,
     Ping,
     Pong,
+    PutAsideCutShort,
     Stop,
     assert_idle,
     both_kinds,
     both_points,
     channel_of,
+    interrupting_section,
     on_entry,
     raise_interrupt,
     until,
@@ -617,24 +619,15 @@ def test_an_emit_cut_short_inside_a_handler_leaves_that_its_turn(
     assert inject_everywhere(lambda: CaughtInside(kind), package=PACKAGE, points=points) > 20
 
 
-class PutAside:
+class PutAside(PutAsideCutShort):
     """A registration that interrupted a section is carried out afterwards, and is cut short."""
 
     def __init__(self) -> None:
         self.emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
         self.emitter.on(Pong, lambda _: None)
         self.seen: list[Ping] = []
-        me = this_thread()
-        me.inside = True
-        self.subscription = self.emitter.on(Ping, self.seen.append)
-        me.inside = False
-
-    def run(self) -> None:
-        with suppress(KeyboardInterrupt):
-            catch_up(this_thread())
-
-    def interrupt(self) -> None:
-        raise KeyboardInterrupt
+        with interrupting_section():
+            self.subscription = self.emitter.on(Ping, self.seen.append)
 
     def check(self, _: Point) -> None:
         self.emitter.emit(Ping(1))
@@ -712,7 +705,7 @@ def test_what_was_dropped_is_not_kept_where_that_is_cut_short(points: Points) ->
     assert inject_everywhere(Forgotten, package=PACKAGE, points=points) > 5
 
 
-class PutAsideAndWaitedFor:
+class PutAsideAndWaitedFor(PutAsideCutShort):
     """The replay of such a registration is cut short while another thread waits for its end."""
 
     def __init__(self, crew: Crew) -> None:
@@ -720,21 +713,12 @@ class PutAsideAndWaitedFor:
         self.emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
         self.emitter.emit(Ping(1))
         self.waiting: list[Future[bool]] = []
-        me = this_thread()
-        me.inside = True
-        self.subscription = self.emitter.on(Ping, self.handle)
-        me.inside = False
+        with interrupting_section():
+            self.subscription = self.emitter.on(Ping, self.handle)
 
     def handle(self, _: Ping) -> None:
         self.waiting.append(self.crew.run(self.subscription.off_and_wait))
         until_waited_for(channel_of(self.emitter, Ping), 1)
-
-    def run(self) -> None:
-        with suppress(KeyboardInterrupt):
-            catch_up(this_thread())
-
-    def interrupt(self) -> None:
-        raise KeyboardInterrupt
 
     def check(self, _: Point) -> None:
         assert all(each.result(PATIENCE) for each in self.waiting)
@@ -766,7 +750,6 @@ def test_keyboard_interrupt_in_an_interrupting_on_leaves_no_replay(
     """
     emitter: ReplayEventEmitter[Any] = ReplayEventEmitter()
     emitter.emit(Ping(1))
-    me = this_thread()
     original = Channel.ask
 
     def ask(self: Channel, listener: Listener, me: ThreadState) -> None:
@@ -775,13 +758,9 @@ def test_keyboard_interrupt_in_an_interrupting_on_leaves_no_replay(
         raise KeyboardInterrupt  # 3
 
     monkeypatch.setattr(Channel, "ask", ask)
-    me.inside = True
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            emitter.on(Ping, print)  # 1
-    finally:
-        me.inside = False
-    catch_up(me)
+    with interrupting_section(), pytest.raises(KeyboardInterrupt):
+        emitter.on(Ping, print)  # 1
+    catch_up(this_thread())
     crew.join()
     assert_idle(emitter)
 
@@ -811,9 +790,8 @@ def test_a_second_interrupt_in_a_withdrawal_leaves_no_half_of_a_registration() -
     source.emit(Pong(2))
     emitter.on(Pong, raise_interrupt)
     me = this_thread()
-    me.inside = True
-    emitter.follow(source, Ping, Pong)
-    me.inside = False
+    with interrupting_section():
+        emitter.follow(source, Ping, Pong)
     with pytest.raises(KeyboardInterrupt), on_entry(("withdraw", raise_interrupt)):
         catch_up(me)
     catch_up(me)

@@ -24,6 +24,7 @@ from support import (
     Stop,
     assert_idle,
     channel_of,
+    interrupting_section,
     until,
     until_in_line,
     until_waited_for,
@@ -418,11 +419,9 @@ def test_what_interrupts_a_section_is_not_told(kind: Emitter, crew: Crew, told: 
     """G12: not even once it is carried out, as it is not known then who hands over what."""
     held = Held(crew, kind)
     told.messages.clear()
-    me = this_thread()
-    me.inside = True  # as if a critical section of another emitter were interrupted here
-    held.emitter.emit(Ping(2))
-    held.emitter.on(Ping, handle).off()
-    me.inside = False
+    with interrupting_section():
+        held.emitter.emit(Ping(2))
+        held.emitter.on(Ping, handle).off()
     held.emitter.listener_count(Ping)
     assert told.messages == []
     held.stop.go()

@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support import PATIENCE, Crew, Ping
+from support import (
+    PATIENCE,
+    Crew,
+    Ping,
+    interrupting_section,
+)
 
 from eventemitter import EventEmitter, HandlerFailure, ReplayEventEmitter
 from eventemitter._sections import this_thread
@@ -585,10 +590,8 @@ def test_the_finalizer_of_an_event_replaced_by_one_put_aside_runs_without_a_lock
     emitter: ReplayEventEmitter[Finalized] = ReplayEventEmitter()
     report = Report(emitter, crew)
     emitter.emit(Finalized(report))
-    me = this_thread()
-    me.inside = True  # as if a critical section of another emitter were interrupted here
-    emitter.emit(Finalized(lambda: None))
-    me.inside = False
+    with interrupting_section():
+        emitter.emit(Finalized(lambda: None))
     assert emitter.listener_count(Finalized) == 0
     assert report.found == [False, False]
 

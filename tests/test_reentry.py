@@ -25,6 +25,7 @@ from support import (
     both_kinds,
     both_points,
     channel_of,
+    interrupting_section,
     raise_interrupt,
 )
 
@@ -36,7 +37,7 @@ from eventemitter import (
     StreamOverflow,
     Subscription,
 )
-from eventemitter._sections import local, this_thread
+from eventemitter._sections import local
 from eventemitter._turns import Gate
 
 Emitter = type[EventEmitter[Any]]
@@ -1159,9 +1160,7 @@ def test_a_failure_put_aside_is_reported_to_the_unraisable_hook(
         raise ValueError("broken")
 
     emitter.on(Ping, fail)
-    me = this_thread()
-    me.inside = True  # as if a critical section of another emitter were interrupted here
-    emitter.emit(Ping())
-    me.inside = False
+    with interrupting_section():
+        emitter.emit(Ping())
     emitter.listener_count(Ping)
     assert [type(error) for error in reported] == [ExceptionGroup]

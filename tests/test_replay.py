@@ -6,7 +6,16 @@ import sys
 from typing import Any
 
 import pytest
-from support import PATIENCE, Crew, Ping, Pong, assert_idle, channel_of, on_entry
+from support import (
+    PATIENCE,
+    Crew,
+    Ping,
+    Pong,
+    assert_idle,
+    channel_of,
+    interrupting_section,
+    on_entry,
+)
 
 from eventemitter import EventEmitter, ReplayEventEmitter
 from eventemitter._channel import Channel
@@ -469,9 +478,8 @@ def test_registration_put_aside_that_fails_leaves_nothing(monkeypatch: pytest.Mo
     emitter.emit(Ping(1))
     heard: list[Ping] = []
     me = this_thread()
-    me.inside = True
-    subscription = emitter.on(Ping, heard.append)  # 1
-    me.inside = False
+    with interrupting_section():
+        subscription = emitter.on(Ping, heard.append)  # 1
     with monkeypatch.context() as patch:
         patch.setattr(Channel, "replay", raise_recursion_error)
         catch_up(me)  # 2

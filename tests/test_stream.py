@@ -18,11 +18,13 @@ from support import (
     Crew,
     Ping,
     Pong,
+    PutAsideCutShort,
     Stop,
     assert_idle,
     both_kinds,
     both_points,
     channel_of,
+    interrupting_section,
     on_entry,
     raise_interrupt,
     until,
@@ -1386,24 +1388,15 @@ def test_events_dropped_while_it_is_opened_are_let_go_of_under_no_lock(
     force(make)
 
 
-class PutAside:
+class PutAside(PutAsideCutShort):
     """The opening of a stream that interrupted this package is carried out, and cut short."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self) -> None:
         self.emitter: Emitter = ReplayEventEmitter()
         self.emitter.emit(Ping(1))
         self.emitter.emit(Pong(2))
-        me = this_thread()
-        me.inside = True
-        self.stream = self.emitter.stream(Ping, Pong, **options)
-        me.inside = False
-
-    def run(self) -> None:
-        with suppress(KeyboardInterrupt):
-            catch_up(this_thread())
-
-    def interrupt(self) -> None:
-        raise KeyboardInterrupt
+        with interrupting_section():
+            self.stream = self.emitter.stream(Ping, Pong)
 
     def check(self, _: Point) -> None:
         catch_up(this_thread())
